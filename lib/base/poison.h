@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/* Tells AddressSanitizer and valgrind which slots are free. */
+#ifndef NUR_BASE_POISON_H
+#define NUR_BASE_POISON_H
+
+#include <stddef.h>
+
+#ifdef __has_feature
+#if __has_feature(address_sanitizer)
+#define NUR_ASAN 1
+#endif
+#endif
+#ifdef __SANITIZE_ADDRESS__
+#define NUR_ASAN 1
+#endif
+
+#ifdef NUR_ASAN
+#include <sanitizer/asan_interface.h>
+#define nur_poison(p, n)	__asan_poison_memory_region((p), (n))
+#define nur_unpoison(p, n)	__asan_unpoison_memory_region((p), (n))
+#else
+#define nur_poison(p, n)	((void)(p), (void)(n))
+#define nur_unpoison(p, n)	((void)(p), (void)(n))
+#endif
+
+/*
+ * Under valgrind a slot is a heap block: a leaked one is reported as lost,
+ * a freed one may not be touched.  The requests cost a few instructions
+ * where valgrind does not run.
+ */
+#if defined HAVE_VALGRIND_MEMCHECK_H && !defined NUR_ASAN
+#include <valgrind/memcheck.h>
+#define nur_announce_alloc(p, n) \
+	VALGRIND_MALLOCLIKE_BLOCK((p), (n), 0, 0)
+#define nur_announce_free(p)	VALGRIND_FREELIKE_BLOCK((p), 0)
+#undef nur_unpoison
+#define nur_unpoison(p, n)	VALGRIND_MAKE_MEM_DEFINED((p), (n))
+#undef nur_poison
+#define nur_poison(p, n)	VALGRIND_MAKE_MEM_NOACCESS((p), (n))
+#else
+#define nur_announce_alloc(p, n)	((void)(p), (void)(n))
+#define nur_announce_free(p)	((void)(p))
+#endif
+
+#endif

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "base/sync.h"
+
+#include "base/lock.h"
+#include "base/check.h"
+#include "base/signo.h"
+#include "base/sys.h"
+
+#include <limits.h>
+#include <linux/futex.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+__thread struct nur_thr *nur_tls_self;
+
+int
+nur_futex_wait(uint32_t *word, uint32_t expected, int64_t deadline)
+{
+	struct timespec ts, *until = NULL;
+	long rc;
+
+	if (deadline != INT64_MAX) {
+		if (deadline < 0)
+			deadline = 0;
+		ts.tv_sec = (time_t)(deadline / INT64_C(1000000000));
+		ts.tv_nsec = (long)(deadline % INT64_C(1000000000));
+		until = &ts;
+	}
+	/* WAIT_BITSET, because only it takes an absolute time. */
+	rc = syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, expected,
+	    until, NULL, FUTEX_BITSET_MATCH_ANY);
+	return rc == 0 ? 0 : errno;
+}
+
+void
+nur_futex_wake(uint32_t *word, int count)
+{
+	(void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL, NULL,
+	    0);
+}
+
+struct start {
+	void (*fn)(void *);
+	void *arg;
+};
+
+static void *
+thread_main(void *p)
+{
+	struct start s = *(struct start *)p;
+	int old;
+
+	nur_free(p);
+	/* A pthread_cancel sent to one of our threads stays pending. */
+	(void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old);
+	s.fn(s.arg);
+	return NULL;
+}
+
+int
+nur_thread_start(void (*fn)(void *), void *arg, size_t stack_size)
+{
+	struct start *s;
+	pthread_attr_t attr;
+	sigset_t block, old;
+	pthread_t id;
+	int rc;
+
+	s = nur_alloc(sizeof *s);
+	if (s == NULL)
+		return EAGAIN;
+	s->fn = fn;
+	s->arg = arg;
+	rc = EAGAIN;
+	if (nur_fault(NUR_RES_THREAD) || pthread_attr_init(&attr) != 0)
+		goto free_start;
+	(void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	(void)pthread_attr_setstacksize(&attr, stack_size);
+	nur_signals_for_threads(&block);
+	(void)pthread_sigmask(SIG_SETMASK, &block, &old);
+	if (pthread_create(&id, &attr, thread_main, s) == 0)
+		rc = 0;
+	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+	(void)pthread_attr_destroy(&attr);
+	if (rc == 0)
+		return 0;
+free_start:
+	nur_free(s);
+	return rc;
+}
+
+#ifdef NUR_CHECKS
+/* Ranks of the locks this thread holds, outermost first. */
+static __thread const struct nur_mutex *held[16];
+static __thread int depth;
+
+void
+nur_rank_push(const struct nur_mutex *m)
+{
+	if (depth > 0 && held[depth - 1]->rank >= m->rank)
+		nur_panic("lock rank order violated", __FILE__, __LINE__);
+	NUR_ASSERT(depth < 16);
+	held[depth++] = m;
+}
+
+void
+nur_rank_pop(const struct nur_mutex *m)
+{
+	int i = depth - 1;
+
+	while (i >= 0 && held[i] != m)
+		i--;
+	NUR_ASSERT(i >= 0);
+	for (; i < depth - 1; i++)
+		held[i] = held[i + 1];
+	depth--;
+}
+
+void
+nur_rank_assert_none(const char *where)
+{
+	if (depth != 0)
+		nur_panic(where, __FILE__, __LINE__);
+}
+#endif

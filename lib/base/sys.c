@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "base/sys.h"
+
+#include "base/check.h"
+#include "base/sync.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+bool (*nur_fault_hook)(enum nur_resource r);
+
+bool
+nur_fault(enum nur_resource r)
+{
+	return nur_fault_hook != NULL && nur_fault_hook(r);
+}
+
+void *
+nur_alloc(size_t size)
+{
+	return nur_fault(NUR_RES_MEMORY) ? NULL : calloc(1, size);
+}
+
+void
+nur_free(void *p)
+{
+	free(p);
+}
+
+void *
+nur_map_aligned(size_t size)
+{
+	char *p, *aligned;
+
+	if (nur_fault(NUR_RES_MEMORY))
+		return NULL;
+	p = mmap(NULL, 2 * size, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (p == MAP_FAILED)
+		return NULL;
+	aligned = (char *)(((uintptr_t)p + size - 1) & ~(uintptr_t)(size - 1));
+	if (aligned != p)
+		(void)munmap(p, (size_t)(aligned - p));
+	if (aligned + size != p + 2 * size)
+		(void)munmap(aligned + size, (size_t)(p + size - aligned));
+	return aligned;
+}
+
+int
+nur_eventfd(void)
+{
+	if (nur_fault(NUR_RES_FD))
+		return -1;
+	return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+}
+
+int64_t
+nur_now(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
+}
+
+int
+nur_gettid(void)
+{
+	return (int)syscall(SYS_gettid);
+}
+
+const char *
+nur_getenv(const char *name)
+{
+	return secure_getenv(name);
+}
+
+void
+nur_panic(const char *what, const char *file, int line)
+{
+	char text[256];
+	int n = snprintf(text, sizeof text, "libnursery: %s (%s:%d)\n", what,
+	    file, line);
+
+	if (n > 0)
+		(void)!write(STDERR_FILENO, text, (size_t)n < sizeof text ?
+		    (size_t)n : sizeof text - 1);
+	abort();
+}

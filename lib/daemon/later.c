@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/* What daemon.h promises and this release does not have yet: refused. */
+#include "config.h"
+
+#include "nursery/daemon.h"
+
+#include <errno.h>
+
+int
+nursery_on_signal(struct nursery *n, int signo, void (*fn)(int signo, void *arg), void *arg)
+{
+	(void)n;
+	(void)signo;
+	(void)fn;
+	(void)arg;
+	return ENOTSUP;
+}
+
+int
+nursery_spawn_process(struct nursery *n, const struct nursery_task_attr *attr, const struct nursery_process *p, struct nursery_task **out)
+{
+	(void)n;
+	(void)attr;
+	(void)p;
+	(void)out;
+	return ENOTSUP;
+}
+
+int
+nursery_notify(const char *state)
+{
+	(void)state;
+	return ENOTSUP;
+}

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "io/call.h"
+
+#include "base/sys.h"
+#include "token/interrupt.h"
+#include "token/token.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define FEW	16	/* descriptors polled without an allocation */
+
+static int
+fail(int error)
+{
+	errno = error;
+	return -1;
+}
+
+bool
+nur_fd_nonblocking(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	return flags >= 0 && (flags & O_NONBLOCK) != 0;
+}
+
+static int
+poll_until(struct pollfd *fds, nfds_t nfds, int64_t deadline)
+{
+	struct timespec ts, *timeout = NULL;
+	int64_t left;
+
+	if (deadline != NURSERY_NEVER) {
+		left = deadline - nur_now();
+		left = left < 0 ? 0 : left;
+		ts.tv_sec = (time_t)(left / NURSERY_SECOND);
+		ts.tv_nsec = (long)(left % NURSERY_SECOND);
+		timeout = &ts;
+	}
+	return ppoll(fds, nfds, timeout, NULL);
+}
+
+/* A cancel that arrives during ppoll makes the wake descriptor readable. */
+static void
+ring(void *thr)
+{
+	const uint64_t one = 1;
+
+	(void)!write(((struct nur_thr *)thr)->wake_fd, &one, sizeof one);
+}
+
+static int
+poll_with_wake(struct nursery_token *t, struct pollfd *all, nfds_t nfds,
+    int64_t deadline, struct nur_thr *self)
+{
+	struct nursery_callback cb = { { { 0 } } };
+	uint64_t rings;
+	int n;
+
+	all[nfds].fd = self->wake_fd;
+	all[nfds].events = POLLIN;
+	all[nfds].revents = 0;
+	(void)nursery_token_on_cancel(t, &cb, ring, self);
+	do {
+		n = poll_until(all, nfds + 1, deadline);
+	} while (n < 0 && errno == EINTR);
+	nursery_callback_remove(&cb);
+	if (nursery_token_is_cancelled(t))
+		(void)!read(self->wake_fd, &rings, sizeof rings);
+	return n > 0 && all[nfds].revents != 0 ? n - 1 : n;
+}
+
+/* No descriptor was to be had for the wake-up: a signal does it. */
+static int
+poll_with_signal(struct nursery_token *t, struct pollfd *fds, nfds_t nfds,
+    int64_t deadline)
+{
+	struct nur_region r;
+	int n, rc;
+
+	rc = nur_region_enter(&r, t, NURSERY_NEVER);
+	if (rc != 0)
+		return fail(rc);
+	do {
+		n = poll_until(fds, nfds, deadline);
+	} while (n < 0 && errno == EINTR && !nursery_token_is_cancelled(t));
+	if (n < 0 && errno == EINTR)
+		n = 0;
+	rc = errno;
+	nur_region_leave(&r);
+	errno = rc;
+	return n;
+}
+
+static int
+poll_any(struct nursery_token *t, struct pollfd *fds, nfds_t nfds,
+    int64_t deadline, struct nur_thr *self)
+{
+	struct pollfd few[FEW + 1], *all = few;
+	int n;
+
+	if (t == NULL) {
+		do {
+			n = poll_until(fds, nfds, deadline);
+		} while (n < 0 && errno == EINTR);
+		return n;
+	}
+	if (nfds > FEW)
+		all = nur_alloc((nfds + 1) * sizeof *all);
+	if (all == NULL || nur_thr_wake_fd(self) < 0) {
+		n = poll_with_signal(t, fds, nfds, deadline);
+	} else {
+		memcpy(all, fds, nfds * sizeof *fds);
+		n = poll_with_wake(t, all, nfds, deadline, self);
+		memcpy(fds, all, nfds * sizeof *fds);
+	}
+	if (all != few)
+		nur_free(all);
+	return n;
+}
+
+int
+nur_poll(struct nursery_token *t, struct pollfd *fds, nfds_t nfds,
+    int64_t deadline, enum nur_op op)
+{
+	struct nur_thr *self = nur_thr_self();
+	uint32_t before;
+	int n;
+
+	if (self == NULL)
+		return fail(ENOMEM);
+	before = nur_op_enter(self, op, nfds > 0 ? fds[0].fd : -1);
+	n = poll_any(t, fds, nfds, deadline, self);
+	nur_op_leave(self, before);
+	if (n != 0)
+		return n;
+	return fail(nursery_token_is_cancelled(t) ? ECANCELED : ETIMEDOUT);
+}
+
+/* The plain call, which a cancel or the deadline breaks. */
+static ssize_t
+run_in_region(struct nur_call *c)
+{
+	struct nur_region r;
+	struct nur_thr *self;
+	uint32_t before;
+	ssize_t n;
+	int rc;
+
+	rc = nur_region_enter(&r, c->token, c->deadline);
+	if (rc != 0)
+		return fail(rc);
+	self = r.thr;
+	before = nur_op_enter(self, c->op, c->fd);
+	do {
+		n = c->fn(c, NUR_MAY_BLOCK);
+		rc = n < 0 ? errno : 0;
+	} while (rc == EINTR && nur_load_relaxed(&r.hit) == 0);
+	nur_op_leave(self, before);
+	nur_region_leave(&r);
+	if (rc == EINTR)
+		rc = nursery_token_is_cancelled(c->token) ? ECANCELED :
+		    ETIMEDOUT;
+	return rc != 0 ? fail(rc) : n;
+}
+
+static bool
+will_block(int error)
+{
+	return error == EAGAIN || error == EWOULDBLOCK || error == ENOTSUP;
+}
+
+static ssize_t
+try_now(struct nur_call *c)
+{
+	ssize_t n;
+
+	do {
+		n = c->fn(c, NUR_NOWAIT);
+	} while (n < 0 && errno == EINTR);
+	return n;
+}
+
+ssize_t
+nur_call_run(struct nur_call *c)
+{
+	struct pollfd p = { .fd = c->fd, .events = c->events };
+	ssize_t n;
+
+	if (c->token != NULL) {
+		if (nur_inherited(c->token))
+			return fail(EOWNERDEAD);
+		if (nursery_token_is_cancelled(c->token))
+			return fail(ECANCELED);
+	}
+	n = try_now(c);
+	while (n < 0 && will_block(errno)) {
+		if (nur_poll(c->token, &p, 1, c->deadline, c->op) < 0)
+			return -1;
+		n = try_now(c);
+		if (n < 0 && will_block(errno) && !c->pollable)
+			return run_in_region(c);
+	}
+	return n;
+}

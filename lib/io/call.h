@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The engine behind every cancellable system call.
+ *
+ *   descriptor                          way
+ *   socket (send, recv)                 MSG_DONTWAIT, then ppoll
+ *   anything O_NONBLOCK                 the plain call, then ppoll
+ *   file, pipe, socket (read, write)    RWF_NOWAIT, then ppoll, then the
+ *                                       plain call inside an interrupt region
+ *   listener, connect, terminal, ...    ppoll, then the plain call inside an
+ *                                       interrupt region: a rival may win
+ *   sendfile to a blocking socket       the plain call inside a region
+ *
+ * I1  A cancelled token fails before any work; work done beats a later cancel.
+ * I2  The flags of the descriptor are never changed.
+ */
+#ifndef NUR_IO_CALL_H
+#define NUR_IO_CALL_H
+
+#include "base/thr.h"
+#include "nursery/io.h"
+
+enum nur_way {
+	NUR_NOWAIT,	/* must not block: EAGAIN, or ENOTSUP: cannot promise */
+	NUR_MAY_BLOCK	/* inside an interrupt region: EINTR when broken */
+};
+
+struct nur_call {
+	struct nursery_token *token;
+	int64_t deadline;
+	enum nur_op op;
+	int fd;
+	short events;
+	/* Returns the call's result, or -1 with errno. */
+	ssize_t (*fn)(struct nur_call *c, enum nur_way way);
+	/* EAGAIN from NUR_NOWAIT means that ppoll will tell: no region. */
+	bool pollable;
+	/* the arguments of fn */
+	void *buf;
+	const void *cbuf;
+	size_t len;
+	int flags, fd2;
+	off_t *offset;
+	struct sockaddr *addr;
+	const struct sockaddr *caddr;
+	socklen_t *addr_len;
+};
+
+ssize_t nur_call_run(struct nur_call *c);
+/* True if the descriptor has O_NONBLOCK. */
+bool nur_fd_nonblocking(int fd);
+/* Waits for fds or the token: ppoll's result, or -1 with ECANCELED,
+ * ETIMEDOUT or ppoll's error. */
+int nur_poll(struct nursery_token *t, struct pollfd *fds, nfds_t nfds,
+    int64_t deadline, enum nur_op op);
+
+#endif

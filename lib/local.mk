@@ -1,0 +1,71 @@
+# The library: floors, lowest first.  A file includes only what stands on its
+# own floor or lower.
+noinst_LTLIBRARIES += libnursery-core.la
+lib_LTLIBRARIES = libnursery.la
+
+libnursery_core_la_SOURCES = \
+	lib/base/check.h \
+	lib/base/list.h \
+	lib/base/lock.h \
+	lib/base/poison.h \
+	lib/base/signo.c \
+	lib/base/signo.h \
+	lib/base/slab.c \
+	lib/base/slab.h \
+	lib/base/sync.c \
+	lib/base/sync.h \
+	lib/base/sys.c \
+	lib/base/sys.h \
+	lib/base/task_id.c \
+	lib/base/task_id.h \
+	lib/base/thr.c \
+	lib/base/thr.h \
+	lib/base/time.c \
+	lib/daemon/later.c \
+	lib/daemon/signals.c \
+	lib/daemon/stop.c \
+	lib/inspect/dump.c \
+	lib/io/blocking.c \
+	lib/io/call.c \
+	lib/io/call.h \
+	lib/io/io.c \
+	lib/io/later.c \
+	lib/sched/pool.c \
+	lib/sched/pool.h \
+	lib/scope/attr.c \
+	lib/scope/attr.h \
+	lib/scope/init.c \
+	lib/scope/init.h \
+	lib/scope/later.c \
+	lib/scope/nursery.c \
+	lib/scope/nursery.h \
+	lib/scope/report.c \
+	lib/scope/task.c \
+	lib/token/callback.c \
+	lib/token/callback.h \
+	lib/token/interrupt.c \
+	lib/token/interrupt.h \
+	lib/token/timer.c \
+	lib/token/timer.h \
+	lib/token/token.h \
+	lib/token/tree.c \
+	lib/token/wait.c \
+	lib/token/wait.h
+libnursery_core_la_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/lib
+
+libnursery_la_SOURCES =
+libnursery_la_LIBADD = libnursery-core.la
+libnursery_la_DEPENDENCIES = libnursery-core.la $(top_srcdir)/lib/nursery.map
+libnursery_la_LDFLAGS = $(AM_LDFLAGS) -version-info 0:0:0 \
+	-Wl,--version-script=$(top_srcdir)/lib/nursery.map -Wl,-z,nodelete
+EXTRA_DIST += lib/nursery.map
+
+include_HEADERS = include/nursery.h
+nurseryincludedir = $(includedir)/nursery
+nurseryinclude_HEADERS = \
+	include/nursery/daemon.h \
+	include/nursery/debug.h \
+	include/nursery/io.h \
+	include/nursery/scope.h \
+	include/nursery/time.h \
+	include/nursery/token.h

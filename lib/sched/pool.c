@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "sched/pool.h"
+
+#include "base/sys.h"
+#include "base/thr.h"
+
+#define IDLE_FOR	INT64_C(10000000000)	/* then a thread leaves */
+
+struct nursery_task *(*nur_pool_run)(struct nursery_task *task);
+
+struct nur_mutex nur_pool_lock = NUR_MUTEX_INIT(NUR_RANK_POOL);
+/* under nur_pool_lock; last in, first out */
+static struct nur_link idle = { &idle, &idle };
+static uint64_t idle_count, thread_count;
+
+struct birth {
+	struct nursery_task *task;
+	size_t stack_size;
+};
+
+static struct nur_thr *
+pop_idle_locked(size_t stack_size)
+{
+	struct nur_link *l;
+	struct nur_thr *thr;
+
+	for (l = idle.prev; l != &idle; l = l->prev) {
+		thr = NUR_CONTAINER(l, struct nur_thr, idle);
+		if (thr->stack_size >= stack_size) {
+			nur_list_remove(l);
+			idle_count--;
+			return thr;
+		}
+	}
+	return NULL;
+}
+
+/* Waits for the next task; NULL when this thread has idled long enough. */
+static struct nursery_task *
+next_task(struct nur_thr *self)
+{
+	int64_t until = nur_now() + IDLE_FOR;
+	struct nursery_task *task;
+
+	nur_lock(&nur_pool_lock);
+	self->handed = NULL;
+	nur_list_append(&idle, &self->idle);
+	idle_count++;
+	for (;;) {
+		nur_unlock(&nur_pool_lock);
+		(void)nur_park(self, until);
+		nur_lock(&nur_pool_lock);
+		task = self->handed;
+		if (task != NULL)
+			break;
+		if (nur_now() < until)
+			continue;
+		nur_list_remove(&self->idle);
+		idle_count--;
+		break;
+	}
+	nur_unlock(&nur_pool_lock);
+	return task;
+}
+
+static void
+forget_thread(void *unused)
+{
+	(void)unused;
+	nur_lock(&nur_pool_lock);
+	thread_count--;
+	nur_unlock(&nur_pool_lock);
+}
+
+static void
+worker_main(void *arg)
+{
+	struct nursery_task *task = ((struct birth *)arg)->task;
+	struct nur_thr *self = nur_thr_self();
+
+	self->stack_size = ((struct birth *)arg)->stack_size;
+	nur_free(arg);
+	pthread_cleanup_push(forget_thread, NULL);
+	while (task != NULL) {
+		task = nur_pool_run(task);
+		if (task == NULL)
+			task = next_task(self);
+	}
+	pthread_cleanup_pop(1);
+}
+
+static int
+start_thread(struct nursery_task *task, size_t stack_size)
+{
+	struct birth *b = nur_alloc(sizeof *b);
+	int rc;
+
+	if (b == NULL)
+		return EAGAIN;
+	b->task = task;
+	b->stack_size = stack_size;
+	nur_lock(&nur_pool_lock);
+	thread_count++;
+	nur_unlock(&nur_pool_lock);
+	rc = nur_thread_start(worker_main, b, stack_size);
+	if (rc != 0) {
+		forget_thread(NULL);
+		nur_free(b);
+	}
+	return rc;
+}
+
+int
+nur_pool_start(struct nursery_task *task, size_t stack_size)
+{
+	struct nur_thr *thr;
+
+	nur_lock(&nur_pool_lock);
+	thr = pop_idle_locked(stack_size);
+	if (thr != NULL)
+		thr->handed = task;
+	nur_unlock(&nur_pool_lock);
+	if (thr == NULL)
+		return start_thread(task, stack_size);
+	nur_unpark(thr);
+	return 0;
+}
+
+void
+nur_pool_counts(uint64_t *threads, uint64_t *idle_threads)
+{
+	nur_lock(&nur_pool_lock);
+	*threads = thread_count;
+	*idle_threads = idle_count;
+	nur_unlock(&nur_pool_lock);
+}
+
+void
+nur_pool_after_fork(void)
+{
+	nur_list_init(&idle);
+	idle_count = thread_count = 0;
+}
