@@ -3,6 +3,7 @@
 #ifndef NUR_BASE_TASK_ID_H
 #define NUR_BASE_TASK_ID_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 extern uint64_t (*nur_task_id_hook)(void);
