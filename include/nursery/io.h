@@ -1,5 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* Calls that a token can cancel; the last argument is a deadline. */
+/*
+ * Calls that can be cancelled.
+ *
+ * The first argument is a token (NULL: never cancelled), the last a deadline
+ * for this call.  The wrappers of POSIX calls keep their call's convention:
+ * -1 and errno, with two more errors, ECANCELED when the token is cancelled
+ * and ETIMEDOUT when the deadline passed; EINTR never.  A token that is
+ * cancelled already fails before any work; work done beats a later cancel,
+ * so nothing that was read, accepted or received is lost.
+ *
+ * Blocking and non-blocking descriptors will do alike; their flags stay as
+ * they are, whatever other threads do with them.  No call raises SIGPIPE:
+ * EPIPE is returned.  Any thread may call, in a task or not.
+ */
 #ifndef NURSERY_IO_H
 #define NURSERY_IO_H
 
@@ -17,36 +30,135 @@ extern "C" {
 #endif
 #pragma GCC visibility push(default)
 
-int nursery_sleep(struct nursery_token *t, int64_t deadline);	/* error number: 0 at the deadline, or ECANCELED */
-int nursery_poll(struct nursery_token *t, struct pollfd *fds, nfds_t nfds, int64_t deadline);	/* 0 at the deadline */
-ssize_t nursery_read(struct nursery_token *t, int fd, void *buf, size_t len, int64_t deadline);
-ssize_t nursery_write(struct nursery_token *t, int fd, const void *buf, size_t len, int64_t deadline);
-ssize_t nursery_readv(struct nursery_token *t, int fd, const struct iovec *iov, int n, int64_t deadline);
-ssize_t nursery_writev(struct nursery_token *t, int fd, const struct iovec *iov, int n, int64_t deadline);
-ssize_t nursery_recv(struct nursery_token *t, int fd, void *buf, size_t len, int flags, int64_t deadline);
-ssize_t nursery_send(struct nursery_token *t, int fd, const void *buf, size_t len, int flags, int64_t deadline);
-ssize_t nursery_recvmsg(struct nursery_token *t, int fd, struct msghdr *msg, int flags, int64_t deadline);
-ssize_t nursery_sendmsg(struct nursery_token *t, int fd, const struct msghdr *msg, int flags, int64_t deadline);
-ssize_t nursery_sendfile(struct nursery_token *t, int out_fd, int in_fd, off_t *offset, size_t len, int64_t deadline);
-int nursery_accept(struct nursery_token *t, int fd, struct sockaddr *addr, socklen_t *len, int64_t deadline);	/* CLOEXEC */
-int nursery_connect(struct nursery_token *t, int fd, const struct sockaddr *addr, socklen_t len, int64_t deadline);
-pid_t nursery_waitpid(struct nursery_token *t, pid_t pid, int *status, int64_t deadline);	/* pid > 0 */
-/* Error numbers; *out_done is always written. */
-int nursery_read_full(struct nursery_token *t, int fd, void *buf, size_t len, size_t *out_done, int64_t deadline);
-int nursery_write_all(struct nursery_token *t, int fd, const void *buf, size_t len, size_t *out_done, int64_t deadline);
+/* ---- waiting ---- */
 
-/* Plain POSIX objects; error numbers. */
-int nursery_cond_wait(struct nursery_token *t, pthread_cond_t *c, pthread_mutex_t *m, int64_t deadline);
+/*
+ * Sleeps until the deadline: 0, or ECANCELED as soon as t is cancelled.
+ * Returns an error number; errno is not used.
+ */
+int nursery_sleep(struct nursery_token *t, int64_t deadline);
+
+/* As poll(2), until the deadline, when it returns 0.  Cancelled: -1 and
+ * ECANCELED. */
+int nursery_poll(struct nursery_token *t, struct pollfd *fds, nfds_t nfds,
+    int64_t deadline);
+
+/* ---- reading and writing ---- */
+
+/* As read(2): at least one byte, or 0 at the end of the file. */
+ssize_t nursery_read(struct nursery_token *t, int fd, void *buf, size_t len,
+    int64_t deadline);
+
+/* As write(2): at least one byte, often fewer than len when the reader is
+ * slow.  nursery_write_all goes on until all is written. */
+ssize_t nursery_write(struct nursery_token *t, int fd, const void *buf,
+    size_t len, int64_t deadline);
+
+/* As readv(2).  Not built yet: -1 and ENOTSUP. */
+ssize_t nursery_readv(struct nursery_token *t, int fd, const struct iovec *iov,
+    int n, int64_t deadline);
+
+/* As writev(2).  Not built yet: -1 and ENOTSUP. */
+ssize_t nursery_writev(struct nursery_token *t, int fd,
+    const struct iovec *iov, int n, int64_t deadline);
+
+/* As recv(2).  MSG_DONTWAIT makes a try. */
+ssize_t nursery_recv(struct nursery_token *t, int fd, void *buf, size_t len,
+    int flags, int64_t deadline);
+
+/* As send(2), always without SIGPIPE. */
+ssize_t nursery_send(struct nursery_token *t, int fd, const void *buf,
+    size_t len, int flags, int64_t deadline);
+
+/* As recvmsg(2).  Not built yet: -1 and ENOTSUP. */
+ssize_t nursery_recvmsg(struct nursery_token *t, int fd, struct msghdr *msg,
+    int flags, int64_t deadline);
+
+/* As sendmsg(2).  Not built yet: -1 and ENOTSUP. */
+ssize_t nursery_sendmsg(struct nursery_token *t, int fd,
+    const struct msghdr *msg, int flags, int64_t deadline);
+
+/* As sendfile(2): at least one byte, or 0 at the end of in_fd.  *offset, or
+ * the file's own position when NULL, moves by what was sent. */
+ssize_t nursery_sendfile(struct nursery_token *t, int out_fd, int in_fd,
+    off_t *offset, size_t len, int64_t deadline);
+
+/*
+ * Reads until `len` bytes are there.  Returns an error number; *out_done,
+ * which must not be NULL, is always written.  0 with *out_done < len: the
+ * file ended.  On ECANCELED and ETIMEDOUT *out_done bytes are in buf.
+ */
+int nursery_read_full(struct nursery_token *t, int fd, void *buf, size_t len,
+    size_t *out_done, int64_t deadline);
+
+/* As nursery_read_full, the other way round: on an error the first *out_done
+ * bytes are written. */
+int nursery_write_all(struct nursery_token *t, int fd, const void *buf,
+    size_t len, size_t *out_done, int64_t deadline);
+
+/* ---- connections ---- */
+
+/* As accept(2); the new descriptor is close-on-exec.  addr and len may be
+ * NULL.  A connection that is taken is returned, cancelled or not. */
+int nursery_accept(struct nursery_token *t, int fd, struct sockaddr *addr,
+    socklen_t *len, int64_t deadline);
+
+/* As connect(2).  After ECANCELED or ETIMEDOUT the connection may still come
+ * about: close the descriptor. */
+int nursery_connect(struct nursery_token *t, int fd,
+    const struct sockaddr *addr, socklen_t len, int64_t deadline);
+
+/* As waitpid(2), for one child: pid > 0.  Not built yet: -1 and ENOTSUP. */
+pid_t nursery_waitpid(struct nursery_token *t, pid_t pid, int *status,
+    int64_t deadline);
+
+/* ---- plain POSIX objects ---- */
+
+/*
+ * Waits on c with m, which is held on return, whatever it returns.
+ * Not built yet: ENOTSUP; m stays locked throughout.
+ */
+int nursery_cond_wait(struct nursery_token *t, pthread_cond_t *c,
+    pthread_mutex_t *m, int64_t deadline);
+
+/* As sem_wait(3), by error number.  Not built yet: ENOTSUP. */
 int nursery_sem_wait(struct nursery_token *t, sem_t *s, int64_t deadline);
 
-struct nursery_channel;						/* bounded queue, many to many */
-int nursery_channel_new(struct nursery_channel **out, size_t item_size, size_t capacity);
-int nursery_channel_send(struct nursery_token *t, struct nursery_channel *c, const void *item, int64_t deadline);
-int nursery_channel_recv(struct nursery_token *t, struct nursery_channel *c, void *item, int64_t deadline);
-void nursery_channel_close(struct nursery_channel *c);		/* send: EPIPE; recv: what is left, then EPIPE */
+/* ---- channels ---- */
+
+/* A bounded queue of items of one size, many to many.  Opaque. */
+struct nursery_channel;
+
+/* Makes a channel.  Not built yet: ENOTSUP. */
+int nursery_channel_new(struct nursery_channel **out, size_t item_size,
+    size_t capacity);
+
+/* Puts a copy of *item in, waits for room.  Not built yet: ENOTSUP. */
+int nursery_channel_send(struct nursery_token *t, struct nursery_channel *c,
+    const void *item, int64_t deadline);
+
+/* Takes the oldest item, waits for one.  Not built yet: ENOTSUP. */
+int nursery_channel_recv(struct nursery_token *t, struct nursery_channel *c,
+    void *item, int64_t deadline);
+
+/* send: EPIPE; recv: what is left, then EPIPE.  Not built yet, and there is
+ * no channel to close: nothing happens. */
+void nursery_channel_close(struct nursery_channel *c);
+
+/* Frees a channel that nobody uses.  As above. */
 void nursery_channel_free(struct nursery_channel *c);
 
+/* ---- calls of others that block ---- */
+
+/*
+ * Announces that this task is about to block in a call the library does not
+ * know, so that a compute lane can use its place.  On the blocking lane,
+ * where a task has a thread of its own, and outside tasks it does nothing.
+ * Pairs nest.  Cannot fail.
+ */
 void nursery_blocking_begin(void);
+
+/* The end of what nursery_blocking_begin announced. */
 void nursery_blocking_end(void);
 
 #pragma GCC visibility pop

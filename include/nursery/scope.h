@@ -1,5 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* Nurseries and tasks: no task outlives the nursery it runs in. */
+/*
+ * Nurseries and tasks.
+ *
+ * The promise: nursery_close returns only when no task of the nursery, or of
+ * a nursery inside it, runs; every accepted argument went to exactly one of
+ * the task's function and its discard; no thread of the library touches the
+ * nursery again.  Nothing can be detached.
+ *
+ * Members (the tasks of a nursery and of those inside it) and the opener may
+ * use the handle freely.  A thread that is not ordered with the close holds
+ * a reference (nursery_ref); to it every spawn after close says ESHUTDOWN.
+ * Any thread may spawn, cancel and wait; the opener closes.  Calls return 0
+ * or an error number; EOWNERDEAD means inherited across fork, and is not
+ * repeated below.
+ */
 #ifndef NURSERY_SCOPE_H
 #define NURSERY_SCOPE_H
 
@@ -12,109 +26,378 @@ extern "C" {
 #endif
 #pragma GCC visibility push(default)
 
-struct nursery;
-struct nursery_task;
-struct nursery_report;
-typedef int nursery_fn(struct nursery_token *token, void *arg);	/* 0, or an error kept verbatim */
+struct nursery;			/* opaque */
+struct nursery_task;		/* opaque */
+struct nursery_report;		/* opaque */
 
-enum { NURSERY_LANE_INHERIT = 0, NURSERY_BLOCKING = 1, NURSERY_COMPUTE = 2 };
+/*
+ * A task.  `token` tells it to stop; it is valid until the function returns.
+ * 0 is success; any other value is an error that close and report hand on
+ * unchanged.  ECANCELED from a task that was told to stop counts as
+ * "cancelled", not as "failed".
+ */
+typedef int nursery_fn(struct nursery_token *token, void *arg);
+
+/* ---- how a nursery behaves ---- */
+
+/* Where tasks run.  COMPUTE is not built yet: ENOTSUP. */
 enum {
-	NURSERY_FAIL_FAST = 0,		/* first error cancels the rest; close returns it */
-	NURSERY_COLLECT = 1,		/* all run; close returns the first error, the report has all */
-	NURSERY_FIRST_SUCCESS = 2	/* first success cancels the rest and close returns 0 */
+	NURSERY_LANE_INHERIT = 0,	/* the parent's; a root's is BLOCKING */
+	NURSERY_BLOCKING = 1,		/* a thread for each running task */
+	NURSERY_COMPUTE = 2		/* the usable CPUs, shared by stealing */
 };
-struct nursery_result { size_t size; uint64_t task; const char *name; int code; int cancelled; int64_t started, ended; };
-#define NURSERY_RESULT_INIT	{ sizeof(struct nursery_result), 0, 0, 0, 0, 0, 0 }
+
+/* What the end of a task does.  FIRST_SUCCESS is not built yet: ENOTSUP. */
+enum {
+	NURSERY_FAIL_FAST = 0,	/* first error cancels the rest; close has it */
+	NURSERY_COLLECT = 1,	/* all run; close has the first, report all */
+	NURSERY_FIRST_SUCCESS = 2 /* first success cancels the rest; close: 0 */
+};
+
+/*
+ * How a task ended: what on_done and the report give.  `name` lives as long
+ * as the callback or the report does.
+ */
+struct nursery_result {
+	size_t size;		/* set by NURSERY_RESULT_INIT */
+	uint64_t task;		/* id, as nursery_task_id has it */
+	const char *name;	/* "" when it has none */
+	int code;		/* what fn returned, or ECANCELED: never ran */
+	int cancelled;		/* 1: it ended because it was told to */
+	int64_t started;	/* nursery_now(), 0: never ran */
+	int64_t ended;
+};
+#define NURSERY_RESULT_INIT	{ sizeof(struct nursery_result), \
+	0, 0, 0, 0, 0, 0 }
+
+/* Zero is the default of each field.  NULL in place of the struct: all. */
 struct nursery_attr {
-	size_t size;
-	const char *name;
-	int lane;			/* default: the parent's; a root's is BLOCKING */
-	int policy;
-	unsigned flags;
-	unsigned max_running;		/* 0: no limit */
-	unsigned max_queued;		/* once max_running run; 0: no limit */
-	unsigned max_errors;		/* kept in the report; 0: 16 */
-	int64_t deadline;		/* 0: none */
-	int64_t shield_until;		/* required with NURSERY_SHIELD */
-	size_t stack_size;		/* of threads started for it; 0: 256 KiB */
-	void (*on_done)(struct nursery *n, const struct nursery_result *r, void *ctx);	/* may cancel; serialised; no lock held */
-	void *ctx;
-};
-#define NURSERY_ATTR_INIT	{ sizeof(struct nursery_attr), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
-#define NURSERY_SHIELD		1u	/* its token is shielded until shield_until */
-#define NURSERY_UNBOUND		2u	/* any one thread may close it; no thread-exit guard */
-#define NURSERY_NO_HELP		4u	/* waiting threads of the application never run its tasks */
-
-enum { NURSERY_RESTART_NEVER = 0, NURSERY_RESTART_ON_FAILURE = 1, NURSERY_RESTART_ALWAYS = 2 };
-struct nursery_restart {		/* provisional */
-	size_t size;
-	int when;
-	unsigned max_restarts;		/* more than these within .window: the failure goes up */
-	int64_t window, backoff_min, backoff_max;
-};
-#define NURSERY_RESTART_INIT	{ sizeof(struct nursery_restart), 0, 0, 0, 0, 0 }
-struct nursery_task_attr {
-	size_t size;
-	const char *name;
+	size_t size;		/* set by NURSERY_ATTR_INIT */
+	const char *name;	/* copied, at most 31 bytes of it */
 	int lane;
-	unsigned flags;
-	void (*discard)(void *arg);	/* runs instead of fn if the task is dropped before it starts */
-	int64_t spawn_by;		/* how long a spawn may wait for room; 0: NURSERY_NEVER */
-	int64_t deadline;		/* of the task's own token; 0: none */
-	int64_t grace;			/* a service's own time to stop */
-	const struct nursery_restart *restart;
+	int policy;
+	unsigned flags;		/* NURSERY_SHIELD and the like */
+	unsigned max_running;	/* 0: no limit */
+	unsigned max_queued;	/* once max_running run; 0: no limit */
+	unsigned max_errors;	/* kept in the report; 0: 16 */
+	int64_t deadline;	/* cancels the nursery; 0: none */
+	int64_t shield_until;	/* required with NURSERY_SHIELD */
+	size_t stack_size;	/* of threads started for it; 0: 256 KiB */
+	/* After each task, one call at a time, no lock held; may cancel n. */
+	void (*on_done)(struct nursery *n, const struct nursery_result *r,
+	    void *ctx);
+	void *ctx;		/* for on_done */
 };
-#define NURSERY_TASK_ATTR_INIT	{ sizeof(struct nursery_task_attr), 0, 0, 0, 0, 0, 0, 0, 0 }
-#define NURSERY_TASK_FINAL	1u	/* accepted even after cancel; shielded until its (required) deadline */
-#define NURSERY_TASK_SERVICE	2u	/* shielded until the normal tasks ended; then stopped, newest first */
-#define NURSERY_TASK_MAY_INLINE	4u	/* may run in the spawner when no thread can be had */
-#define NURSERY_TASK_IN_DRAIN	8u	/* accepted from outside while draining */
-#define NURSERY_TASK_ENDS_ON_DRAIN 16u	/* its own token is cancelled when the nursery drains: acceptors */
+#define NURSERY_ATTR_INIT	{ sizeof(struct nursery_attr), \
+	0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
-int nursery_open(struct nursery **out, const struct nursery_attr *attr);	/* a root */
-int nursery_open_child(struct nursery **out, struct nursery *parent, const struct nursery_attr *attr);
-int nursery_open_under(struct nursery **out, struct nursery_token *parent, const struct nursery_attr *attr);
-int nursery_adopt(struct nursery *n);						/* the caller becomes the opener */
+/* Its token hears nothing below ABORT until shield_until. */
+#define NURSERY_SHIELD		1u
+/* Any one thread may close it; the end of the opener's thread does not. */
+#define NURSERY_UNBOUND		2u
+/* Threads of the application never run its tasks while they wait. */
+#define NURSERY_NO_HELP		4u
+
+/* When a task is started again.  Provisional.  Not built yet: ENOTSUP. */
+enum {
+	NURSERY_RESTART_NEVER = 0,
+	NURSERY_RESTART_ON_FAILURE = 1,
+	NURSERY_RESTART_ALWAYS = 2
+};
+
+/*
+ * How often a task may be started again, and how long after.  Provisional.
+ * Not built yet: a task attribute that names one is ENOTSUP.
+ */
+struct nursery_restart {
+	size_t size;		/* set by NURSERY_RESTART_INIT */
+	int when;		/* NURSERY_RESTART_* */
+	unsigned max_restarts;	/* more within `window`: the failure goes up */
+	int64_t window;		/* durations */
+	int64_t backoff_min, backoff_max;
+};
+#define NURSERY_RESTART_INIT	{ sizeof(struct nursery_restart), \
+	0, 0, 0, 0, 0 }
+
+/* ---- how a task behaves ---- */
+
+struct nursery_task_attr {
+	size_t size;		/* set by NURSERY_TASK_ATTR_INIT */
+	const char *name;	/* copied, at most 31 bytes of it */
+	int lane;		/* 0: the nursery's */
+	unsigned flags;		/* NURSERY_TASK_* */
+	/* Runs instead of fn when the task is dropped before it starts. */
+	void (*discard)(void *arg);
+	int64_t spawn_by;	/* deadline of the spawn; 0: NURSERY_NEVER */
+	int64_t deadline;	/* of the task's own token; 0: none */
+	int64_t grace;		/* a service's time to stop; ENOTSUP */
+	const struct nursery_restart *restart;	/* not built yet: ENOTSUP */
+};
+#define NURSERY_TASK_ATTR_INIT	{ sizeof(struct nursery_task_attr), \
+	0, 0, 0, 0, 0, 0, 0, 0 }
+
+/* Accepted even after a cancel; its token is shielded until its deadline,
+ * which is required.  For the last words of a program. */
+#define NURSERY_TASK_FINAL		1u
+/* Lives until the normal tasks ended.  Not built yet: ENOTSUP. */
+#define NURSERY_TASK_SERVICE		2u
+/* May run in the spawner, for want of a thread.  Not built yet: ENOTSUP. */
+#define NURSERY_TASK_MAY_INLINE		4u
+/* Accepted from outside while the nursery drains. */
+#define NURSERY_TASK_IN_DRAIN		8u
+/* Its token is cancelled when the nursery drains: acceptors. */
+#define NURSERY_TASK_ENDS_ON_DRAIN	16u
+
+/* ---- opening ---- */
+
+/*
+ * Opens a nursery with no parent.  The calling thread is its opener and
+ * closes it.  On success *out is the nursery.  EINVAL: out is NULL, an
+ * unknown flag, a value out of range, SHIELD without shield_until.  E2BIG: a
+ * newer attr with a field that is not zero.  ENOTSUP, ENOMEM, EAGAIN (no
+ * thread for the timer service, when a time is given).
+ */
+int nursery_open(struct nursery **out, const struct nursery_attr *attr);
+
+/*
+ * As nursery_open, inside `parent`: its token is a child of the parent's,
+ * and the parent's close waits for it.  ESHUTDOWN: the parent is closed.
+ */
+int nursery_open_child(struct nursery **out, struct nursery *parent,
+    const struct nursery_attr *attr);
+
+/*
+ * As nursery_open, with a token below `parent`, so that whoever raises that
+ * also stops this; nobody but its closer waits for it.
+ */
+int nursery_open_under(struct nursery **out, struct nursery_token *parent,
+    const struct nursery_attr *attr);
+
+/*
+ * Makes the calling thread the opener, when a nursery is opened by one
+ * thread and closed by another.  The old opener takes part: it neither opens
+ * nor closes a nursery meanwhile.  EBUSY: it is being closed.
+ */
+int nursery_adopt(struct nursery *n);
+
+/* One more reference to the handle, which is returned.  Keeps the memory,
+ * not the nursery open.  NULL is a no-op.  Cannot fail. */
 struct nursery *nursery_ref(struct nursery *n);
+
+/* Gives back a reference that nursery_ref made; the opener's own goes with
+ * the close.  NULL is a no-op. */
 void nursery_unref(struct nursery *n);
+
+/* ---- spawning ---- */
+
+/*
+ * Runs fn(token, arg) in a task, with the nursery's token.  On 0 the task
+ * has a thread, or a place in the queue when `max_running` is set.  While
+ * the nursery is full it blocks.  On an error arg stays with the caller:
+ * ECANCELED (n, or the calling task while it waits for room), ESHUTDOWN
+ * (draining, from outside; closed), EAGAIN (no thread), ENOMEM, EINVAL.
+ * Any thread.  What the caller did before is visible to fn.
+ */
 int nursery_spawn(struct nursery *n, nursery_fn *fn, void *arg);
+
+/* As nursery_spawn, but EAGAIN at once when the nursery is full. */
 int nursery_try_spawn(struct nursery *n, nursery_fn *fn, void *arg);
-int nursery_spawn_copy(struct nursery *n, nursery_fn *fn, const void *data, size_t len);
-int nursery_spawn_with(struct nursery *n, const struct nursery_task_attr *attr, nursery_fn *fn, void *arg,
-    struct nursery_task **out);					/* out may be NULL */
-int nursery_start(struct nursery *n, const struct nursery_task_attr *attr, nursery_fn *fn, void *arg,
-    void **out_value, int64_t deadline);			/* returns once the task said nursery_started() */
+
+/*
+ * As nursery_spawn; fn gets a pointer to the task's own copy of the `len`
+ * bytes at `data`, aligned for any type and alive until fn returns.  Small
+ * ones cost no allocation: no malloc for a loop variable.
+ */
+int nursery_spawn_copy(struct nursery *n, nursery_fn *fn, const void *data,
+    size_t len);
+
+/*
+ * As nursery_spawn, with attributes, and with a token of the task's own
+ * below the nursery's.  ETIMEDOUT: no room by attr->spawn_by.  `out` would
+ * get a handle of the task; handles are not built yet, so give NULL: ENOTSUP
+ * otherwise.  EINVAL, E2BIG and ENOTSUP for attr, as in nursery_open.
+ */
+int nursery_spawn_with(struct nursery *n, const struct nursery_task_attr *attr,
+    nursery_fn *fn, void *arg, struct nursery_task **out);
+
+/*
+ * Spawns and returns when the task has called nursery_started, whose value
+ * it hands on.
+ * Not built yet: ENOTSUP; arg stays with the caller.
+ */
+int nursery_start(struct nursery *n, const struct nursery_task_attr *attr,
+    nursery_fn *fn, void *arg, void **out_value, int64_t deadline);
+
+/*
+ * Said by a task that was started with nursery_start: it is ready.
+ * Not built yet: ENOTSUP.
+ */
 int nursery_started(void *value);
-int nursery_wait(struct nursery *n, int64_t deadline);		/* until no normal task is unfinished; closes nothing */
-int nursery_close(struct nursery **n);				/* waits for all; *n is NULL exactly when closed */
-int nursery_close_with(struct nursery **n, struct nursery_report **out);	/* out is written whenever it closed */
+
+/* ---- waiting and closing ---- */
+
+/*
+ * Blocks until no task of n itself is unfinished, and closes nothing: more
+ * may be spawned.  ETIMEDOUT at the deadline.  EDEADLK: the caller is a
+ * member, and would wait for itself.  Not cut short by the caller's token.
+ */
+int nursery_wait(struct nursery *n, int64_t deadline);
+
+/*
+ * Waits for all tasks and for the nurseries inside, then closes; members may
+ * spawn until the last has ended, outsiders get ESHUTDOWN.  Returns the
+ * first error of a task; without one ECANCELED when the nursery was
+ * cancelled, ETIMEDOUT when its own deadline did it, ENOTEMPTY when this
+ * thread had left an inner one open, else 0.  *n is NULL exactly when
+ * closed.  Not closed: EPERM (not the opener), EBUSY (somebody closes),
+ * EDEADLK (a member), EOWNERDEAD.  NULL and a pointer to NULL: 0.
+ */
+int nursery_close(struct nursery **n);
+
+/*
+ * As nursery_close; *out gets the report whenever the nursery was closed,
+ * for nursery_report_free.  ENOMEM: no memory for it, and nothing happened.
+ */
+int nursery_close_with(struct nursery **n, struct nursery_report **out);
+
+/* ---- telling it to stop ---- */
+
+/*
+ * Cancels the nursery: its token, all below it, tasks still queued are
+ * discarded, and new ones refused with ECANCELED.  Waits for nothing but the
+ * callbacks and discards it runs on this thread.  Any thread; cannot fail.
+ * NULL is a no-op.
+ */
 void nursery_cancel(struct nursery *n);
+
+/* As nursery_cancel, with a cause as in nursery_token_cancel_with. */
 void nursery_cancel_with(struct nursery *n, int code, const char *why);
+
+/*
+ * Raises the nursery to NURSERY_DRAIN: tasks go on and may spawn, outsiders
+ * get ESHUTDOWN, and a task with ENDS_ON_DRAIN is cancelled.  As above.
+ */
 void nursery_drain(struct nursery *n);
-struct nursery_token *nursery_token_of(struct nursery *n);	/* borrowed; ref it to keep it */
-struct nursery *nursery_current(void);				/* of the running task, or NULL */
-struct nursery_task *nursery_self(void);			/* borrowed; NULL outside tasks */
-void nursery_drop(struct nursery **n);				/* cancel, then close */
+
+/* The nursery's token, borrowed: good until the close, or with a reference
+ * of your own.  NULL for NULL. */
+struct nursery_token *nursery_token_of(struct nursery *n);
+
+/* ---- who am I ---- */
+
+/* The nursery of the task that runs on this thread, NULL outside tasks.
+ * Borrowed: good until the task ends. */
+struct nursery *nursery_current(void);
+
+/* The task that runs on this thread, NULL outside tasks.  Borrowed: good
+ * until the task ends, for nursery_task_id, _name and _token. */
+struct nursery_task *nursery_self(void);
+
+/* ---- a nursery that goes with its scope ---- */
+
+/*
+ * Cancels, then closes: what nursery_auto does when the scope is left.  By
+ * somebody who may not close it is misuse: one line, and an abort.
+ */
+void nursery_drop(struct nursery **n);
+
+/*
+ *	nursery_auto struct nursery *n = NULL;
+ * Build with -fexceptions (pkg-config adds it) to have that on pthread_exit
+ * and pthread_cancel, too.  longjmp over it is undefined.
+ */
 #define nursery_auto	__attribute__((cleanup(nursery_drop)))
 
-int nursery_task_join(struct nursery_task **t, int *out_result);	/* waits, releases, sets *t to NULL */
+/* ---- tasks by handle ---- */
+
+/*
+ * Waits for the task, gives the handle back and sets *t to NULL.
+ * Not built yet: ENOTSUP.
+ */
+int nursery_task_join(struct nursery_task **t, int *out_result);
+
+/*
+ * Waits for the task until the deadline.
+ * Not built yet: ENOTSUP.
+ */
 int nursery_task_wait(struct nursery_task *t, int64_t deadline);
+
+/*
+ * Cancels the task's own token; true for the call that did it.
+ * Not built yet, and no handle is given out: false.
+ */
 bool nursery_task_cancel(struct nursery_task *t);
+
+/* The id of a task: unique in the process, never used twice, never 0.  It is
+ * what causes, results, reports and dumps show.  0 for NULL. */
 uint64_t nursery_task_id(const struct nursery_task *t);
+
+/* The task's name, "" when it has none, NULL for NULL.  Lives as long as the
+ * task. */
 const char *nursery_task_name(const struct nursery_task *t);
-struct nursery_token *nursery_task_token(struct nursery_task *t);	/* borrowed */
+
+/* The token that the task's function was given, borrowed; NULL for NULL. */
+struct nursery_token *nursery_task_token(struct nursery_task *t);
+
+/*
+ * One more reference to a handle.
+ * Not built yet: NULL.
+ */
 struct nursery_task *nursery_task_ref(struct nursery_task *t);
+
+/*
+ * Gives a handle back; the task is not touched.
+ * Not built yet: nothing happens.
+ */
 void nursery_task_unref(struct nursery_task *t);
 
-struct nursery_counts { size_t size; uint64_t spawned, succeeded, failed, cancelled, discarded, restarted; };
-#define NURSERY_COUNTS_INIT	{ sizeof(struct nursery_counts), 0, 0, 0, 0, 0, 0 }
-int nursery_report_counts(const struct nursery_report *r, struct nursery_counts *out);
-size_t nursery_report_failed(const struct nursery_report *r);			/* how many failures are kept */
-int nursery_report_failure(const struct nursery_report *r, size_t i, struct nursery_result *out);	/* 0: the first */
-size_t nursery_report_unfinished(const struct nursery_report *r);		/* after nursery_stop */
-int nursery_report_stuck(const struct nursery_report *r, size_t i, struct nursery_result *out);
-int nursery_report_cause(const struct nursery_report *r, struct nursery_cause *out);
+/* ---- the report ---- */
+
+/* Each accepted task is in `spawned` and, once ended, in one of the others:
+ * spawned = succeeded + failed + cancelled + discarded after a close. */
+struct nursery_counts {
+	size_t size;		/* set by NURSERY_COUNTS_INIT */
+	uint64_t spawned;	/* accepted */
+	uint64_t succeeded;	/* returned 0 */
+	uint64_t failed;	/* returned an error */
+	uint64_t cancelled;	/* returned ECANCELED after being told to stop */
+	uint64_t discarded;	/* never ran */
+	uint64_t restarted;	/* 0: restarting is not built yet */
+};
+#define NURSERY_COUNTS_INIT	{ sizeof(struct nursery_counts), \
+	0, 0, 0, 0, 0, 0 }
+
+/* How many tasks ended in which way.  EINVAL: NULL, or out->size not set.  A
+ * report never changes, and any thread may read it. */
+int nursery_report_counts(const struct nursery_report *r,
+    struct nursery_counts *out);
+
+/* How many failures are kept: at most attr.max_errors, the first always. */
+size_t nursery_report_failed(const struct nursery_report *r);
+
+/* The failure number i in the order they came, 0 the first.  EINVAL: there
+ * is none, or out->size is not set.  out->name lives with the report. */
+int nursery_report_failure(const struct nursery_report *r, size_t i,
+    struct nursery_result *out);
+
+/* How many tasks nursery_stop had to leave running; 0 in other reports. */
+size_t nursery_report_unfinished(const struct nursery_report *r);
+
+/* The task number i of those; `ended` is 0.  EINVAL as above.  Age, thread
+ * and where it waits are in nursery_report_print. */
+int nursery_report_stuck(const struct nursery_report *r, size_t i,
+    struct nursery_result *out);
+
+/* Why the nursery was drained, cancelled or aborted; all zero but `size`
+ * when it was not.  EINVAL: NULL, or out->size not set. */
+int nursery_report_cause(const struct nursery_report *r,
+    struct nursery_cause *out);
+
+/* Writes the report for people to read; the format may change.  EIO: the
+ * stream has an error.  EINVAL: NULL. */
 int nursery_report_print(const struct nursery_report *r, FILE *to);
+
+/* Frees the report and the names in it.  NULL is a no-op. */
 void nursery_report_free(struct nursery_report *r);
 
 #pragma GCC visibility pop
