@@ -18,6 +18,21 @@ static uint32_t finished;
 /* under callback_lock */
 static unsigned waiters;
 
+static unsigned
+state_of(const struct nur_callback *cb)
+{
+	/* Acquire: pairs with set_state(); remove() reads the state of a
+	 * callback that is being raised under the tree lock only. */
+	return nur_load_acquire(&cb->state);
+}
+
+static void
+set_state(struct nur_callback *cb, enum nur_cb_state state)
+{
+	/* Release: who sees DONE sees what fn did.  Pairs with state_of(). */
+	nur_store_release(&cb->state, (uint32_t)state);
+}
+
 static void
 list_locked(struct nur_callback *cb, struct nursery_token *t)
 {
@@ -42,7 +57,7 @@ unlist_locked(struct nur_callback *cb)
 static void
 queue_locked(struct nur_run *run, struct nur_callback *cb)
 {
-	cb->state = NUR_CB_QUEUED;
+	set_state(cb, NUR_CB_QUEUED);
 	cb->run = run;
 	cb->next = NULL;
 	cb->prev = run->tail;
@@ -101,7 +116,7 @@ nur_callbacks_run(struct nur_run *run)
 	nur_lock(&callback_lock);
 	while ((cb = run->head) != NULL) {
 		unqueue_locked(cb);
-		cb->state = NUR_CB_RUNNING;
+		set_state(cb, NUR_CB_RUNNING);
 		run->current = cb;
 		fn = cb->fn;
 		arg = cb->arg;
@@ -110,7 +125,7 @@ nur_callbacks_run(struct nur_run *run)
 		nur_lock(&callback_lock);
 		/* C3: NULL when fn removed its own callback. */
 		if (run->current != NULL)
-			run->current->state = NUR_CB_DONE;
+			set_state(run->current, NUR_CB_DONE);
 		run->current = NULL;
 		/* Relaxed: changes under the lock; the futex re-reads. */
 		nur_store_relaxed(&finished, nur_load_relaxed(&finished) + 1);
@@ -131,7 +146,7 @@ nursery_token_on_level(struct nursery_token *t, enum nursery_level level,
 		return EINVAL;
 	if (nur_inherited(t))
 		return EOWNERDEAD;
-	if (cb->state == NUR_CB_REGISTERED || cb->state == NUR_CB_QUEUED)
+	if (state_of(cb) == NUR_CB_REGISTERED || state_of(cb) == NUR_CB_QUEUED)
 		return EBUSY;
 	memset(cb, 0, sizeof *cb);
 	cb->token = t;
@@ -140,12 +155,12 @@ nursery_token_on_level(struct nursery_token *t, enum nursery_level level,
 	cb->level = (uint32_t)level;
 	nur_lock(&nur_tree_lock);
 	if (nur_token_level(t) < (unsigned)level) {
-		cb->state = NUR_CB_REGISTERED;
+		set_state(cb, NUR_CB_REGISTERED);
 		list_locked(cb, t);
 		nur_unlock(&nur_tree_lock);
 		return 0;
 	}
-	cb->state = NUR_CB_DONE;
+	set_state(cb, NUR_CB_DONE);
 	nur_unlock(&nur_tree_lock);
 	nur_rank_assert_none("callback with a lock held");
 	fn(arg);
@@ -177,7 +192,7 @@ remove_raised(struct nur_callback *cb, bool may_wait)
 	int rc = 0;
 
 	nur_lock(&callback_lock);
-	while (cb->state == NUR_CB_RUNNING && !runs_here(cb->run)) {
+	while (state_of(cb) == NUR_CB_RUNNING && !runs_here(cb->run)) {
 		if (!may_wait) {
 			rc = EBUSY;
 			goto unlock;
@@ -189,11 +204,11 @@ remove_raised(struct nur_callback *cb, bool may_wait)
 		nur_lock(&callback_lock);
 		waiters--;
 	}
-	if (cb->state == NUR_CB_QUEUED)
+	if (state_of(cb) == NUR_CB_QUEUED)
 		unqueue_locked(cb);
-	else if (cb->state == NUR_CB_RUNNING)
+	else if (state_of(cb) == NUR_CB_RUNNING)
 		cb->run->current = NULL;
-	cb->state = NUR_CB_NONE;
+	set_state(cb, NUR_CB_NONE);
 unlock:
 	nur_unlock(&callback_lock);
 	return rc;
@@ -210,9 +225,9 @@ remove_callback(struct nursery_callback *storage, bool may_wait)
 	if (cb->token == NULL || nur_inherited(cb->token))
 		return 0;
 	nur_lock(&nur_tree_lock);
-	if (cb->state == NUR_CB_REGISTERED) {
+	if (state_of(cb) == NUR_CB_REGISTERED) {
 		unlist_locked(cb);
-		cb->state = NUR_CB_NONE;
+		set_state(cb, NUR_CB_NONE);
 		nur_unlock(&nur_tree_lock);
 		return 0;
 	}
