@@ -50,10 +50,10 @@ int nursery_stop(struct nursery **n, const struct nursery_stop *how,
 /*
  * Until n is closed, the first of `signals` raises n to `first`, the second
  * cancels it, the third gets the default action.  The cause has the signal
- * and its sender.  A signal ignored now stays ignored.  EBUSY: a signal has
- * a handler, or another nursery has it; nothing is changed then.  EINVAL:
- * NULL, no signal, SIGKILL, SIGSTOP, a fault, the library's own signal, or
- * `first` is not DRAIN, CANCEL or ABORT.  ENOMEM, EAGAIN.
+ * and its sender.  A signal ignored now stays ignored.  Handlers that were
+ * there come back with the close.  EBUSY: a nursery, or the library itself,
+ * has one of them; nothing is changed then.  EINVAL: NULL, SIGKILL, SIGSTOP,
+ * or `first` is not DRAIN, CANCEL or ABORT.  EAGAIN, EMFILE.
  */
 int nursery_stop_on_signals(struct nursery *n, const sigset_t *signals,
     enum nursery_level first);

@@ -24,13 +24,13 @@ enum nursery_format { NURSERY_TEXT = 0, NURSERY_JSON = 1 };
  * Writes the tree of nurseries and tasks: name, state, age, where each task
  * waits, who cancelled what and why.  A picture of a moving thing; it stops
  * no task.  Any thread, but no signal handler.  EINVAL: `to` is NULL or the
- * format unknown.  EIO: the stream has an error.  ENOMEM.
+ * format unknown.  EIO: the stream has an error.
  */
 int nursery_dump(FILE *to, enum nursery_format format);
 
 /*
  * The same from a signal handler, by write(2) alone.
- * Not built yet: nothing is written.
+ * Not built yet: it writes one line that says so.
  */
 void nursery_dump_from_signal(int fd);
 

@@ -85,8 +85,8 @@ ssize_t nursery_sendfile(struct nursery_token *t, int out_fd, int in_fd,
 
 /*
  * Reads until `len` bytes are there.  Returns an error number; *out_done,
- * which must not be NULL, is always written.  0 with *out_done < len: the
- * file ended.  On ECANCELED and ETIMEDOUT *out_done bytes are in buf.
+ * unless out_done is NULL, is always written: on an error, too, that many
+ * bytes are in buf.  EPIPE: the file ended before.
  */
 int nursery_read_full(struct nursery_token *t, int fd, void *buf, size_t len,
     size_t *out_done, int64_t deadline);
