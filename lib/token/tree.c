@@ -57,6 +57,15 @@ hears(const struct nursery_token *t, unsigned level)
 	return level > NURSERY_CANCEL ? level : NURSERY_CANCEL;
 }
 
+/* The parent's level that made t reach `level`: the reverse of hears(). */
+static unsigned
+heard_as(const struct nursery_token *t, unsigned level)
+{
+	unsigned at = (t->flags & NUR_TOKEN_AT_MASK) >> NUR_TOKEN_AT_SHIFT;
+
+	return at != 0 && level <= NURSERY_CANCEL ? at : level;
+}
+
 static void
 set_level_locked(struct nursery_token *t, unsigned level, uint32_t origin)
 {
@@ -117,12 +126,14 @@ bequeath_locked(struct nursery_token *t, struct nursery_token *kid)
 {
 	uint32_t mine = nur_load_relaxed(&t->word);
 	uint32_t its = nur_load_relaxed(&kid->word);
-	unsigned l;
+	unsigned l, from;
 
 	for (l = 1; l <= (its & NUR_LEVEL_MASK); l++) {
-		if ((mine & NUR_ORIGIN(l)) == 0 || (its & NUR_ORIGIN(l)) != 0)
+		from = heard_as(kid, l);
+		if ((mine & NUR_ORIGIN(from)) == 0 ||
+		    (its & NUR_ORIGIN(l)) != 0)
 			continue;
-		*record_of(kid, l) = *record_of(t, l);
+		*record_of(kid, l) = *record_of(t, from);
 		set_level_locked(kid, level_of(kid), NUR_ORIGIN(l));
 	}
 }
@@ -557,30 +568,17 @@ nursery_token_cancel_from_signal(struct nursery_token *t)
 	    "nursery_signal_arm() said ENOTSUP");
 }
 
-/* The nearest token from t upwards whose record tells t's level, T3. */
+/* The nearest token from t upwards whose record tells t's level, T3; *level
+ * becomes the level it has there. */
 static const struct nursery_token *
-origin_locked(const struct nursery_token *t, unsigned level)
+origin_locked(const struct nursery_token *t, unsigned *level)
 {
 	for (; t != NULL; t = t->parent) {
-		if ((nur_load_relaxed(&t->word) & NUR_ORIGIN(level)) != 0)
+		if ((nur_load_relaxed(&t->word) & NUR_ORIGIN(*level)) != 0)
 			return t;
-		/* A new_at token's CANCEL comes from a lower level above. */
-		if ((t->flags & NUR_TOKEN_AT_MASK) != 0 && t->parent != NULL &&
-		    level_of(t->parent) < level)
-			level = level_of(t->parent);
+		*level = heard_as(t, *level);
 	}
 	return NULL;
-}
-
-static unsigned
-origin_level_locked(const struct nursery_token *t, unsigned level,
-    const struct nursery_token *origin)
-{
-	for (; t != origin; t = t->parent)
-		if ((t->flags & NUR_TOKEN_AT_MASK) != 0 &&
-		    level_of(t->parent) < level)
-			level = level_of(t->parent);
-	return level;
 }
 
 static int
@@ -615,9 +613,9 @@ nursery_token_cause(const struct nursery_token *t, enum nursery_level level,
 	if (l == NURSERY_LIVE || nur_token_level(t) < l)
 		return 0;
 	nur_lock(&nur_tree_lock);
-	origin = origin_locked(t, l);
+	origin = origin_locked(t, &l);
 	NUR_ASSERT(origin != NULL);
-	rec = *record_of(origin, origin_level_locked(t, l, origin));
+	rec = *record_of(origin, l);
 	nur_unlock(&nur_tree_lock);
 	if (out != NULL && out->size >= sizeof out->size)
 		return copy_cause(out, &rec);
