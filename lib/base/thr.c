@@ -20,13 +20,8 @@ void (*nur_thr_exit_hook)(struct nur_thr *self);
 static struct nur_slab records =
     NUR_SLAB_INIT("thread", sizeof(struct nur_thr), 0, true);
 
-#ifndef NUR_MODEL
-static pthread_key_t exit_key;
-static pthread_once_t exit_key_once = PTHREAD_ONCE_INIT;
-static bool exit_key_made;
-
-static void
-thread_ends(void *p)
+void
+nur_thr_ends(void *p)
 {
 	struct nur_thr *self = p;
 
@@ -41,10 +36,15 @@ thread_ends(void *p)
 	nur_slab_put(&records, self);
 }
 
+#ifndef NUR_MODEL
+static pthread_key_t exit_key;
+static pthread_once_t exit_key_once = PTHREAD_ONCE_INIT;
+static bool exit_key_made;
+
 static void
 make_exit_key(void)
 {
-	exit_key_made = pthread_key_create(&exit_key, thread_ends) == 0;
+	exit_key_made = pthread_key_create(&exit_key, nur_thr_ends) == 0;
 }
 
 static bool
@@ -58,33 +58,53 @@ register_exit(struct nur_thr *self)
 #endif
 
 struct nur_thr *
+nur_thr_new(void)
+{
+	struct nur_thr *thr = nur_slab_get(&records);
+
+	if (thr == NULL)
+		return NULL;
+	/* `park` may be touched by a late waker (H1): only atomically. */
+	nur_store_relaxed(&thr->park, 0);
+	memset((char *)thr + sizeof thr->park, 0,
+	    sizeof *thr - sizeof thr->park);
+	thr->wake_fd = -1;
+	nur_list_init(&thr->opened);
+	nur_list_init(&thr->idle);
+	nur_list_init(&thr->all);
+	return thr;
+}
+
+void
+nur_thr_free(struct nur_thr *thr)
+{
+	nur_slab_put(&records, thr);
+}
+
+bool
+nur_thr_become(struct nur_thr *thr)
+{
+	thr->tid = nur_gettid();
+#ifndef NUR_MODEL
+	thr->system_thread = (uint64_t)pthread_self();
+#endif
+	nur_tls_set(thr);
+	return register_exit(thr);
+}
+
+struct nur_thr *
 nur_thr_self(void)
 {
 	struct nur_thr *self = nur_tls_get();
 
 	if (self != NULL)
 		return self;
-	self = nur_slab_get(&records);
-	if (self == NULL)
-		return NULL;
-	/* `park` may be touched by a late waker (H1): only atomically. */
-	nur_store_relaxed(&self->park, 0);
-	memset((char *)self + sizeof self->park, 0,
-	    sizeof *self - sizeof self->park);
-	self->tid = nur_gettid();
-#ifndef NUR_MODEL
-	self->system_thread = (uint64_t)pthread_self();
-#endif
-	self->wake_fd = -1;
-	nur_list_init(&self->opened);
-	nur_list_init(&self->idle);
-	nur_list_init(&self->all);
-	if (!register_exit(self)) {
-		nur_slab_put(&records, self);
-		return NULL;
-	}
-	nur_tls_set(self);
-	return self;
+	self = nur_thr_new();
+	if (self == NULL || nur_thr_become(self))
+		return self;
+	nur_tls_set(NULL);
+	nur_thr_free(self);
+	return NULL;
 }
 
 /*

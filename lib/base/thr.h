@@ -51,7 +51,16 @@ struct nur_thr {
 /* The calling thread's record, made on first use; NULL without memory. */
 struct nur_thr *nur_thr_self(void);
 
-/* The same, but only if there is one already. */
+/* A record for a thread that is about to start, so that it cannot lack one;
+ * NULL without memory. */
+struct nur_thr *nur_thr_new(void);
+void nur_thr_free(struct nur_thr *thr);
+/* In that thread, first: false if the system will not tell of its end, and
+ * the thread must call nur_thr_ends() itself. */
+bool nur_thr_become(struct nur_thr *thr);
+void nur_thr_ends(void *thr);
+
+/* The calling thread's record, but only if there is one already. */
 static inline struct nur_thr *
 nur_thr_peek(void)
 {

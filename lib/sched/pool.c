@@ -15,11 +15,6 @@ struct nur_mutex nur_pool_lock = NUR_MUTEX_INIT(NUR_RANK_POOL);
 static struct nur_link idle = { &idle, &idle };
 static uint64_t idle_count, thread_count;
 
-struct birth {
-	struct nursery_task *task;
-	size_t stack_size;
-};
-
 static struct nur_thr *
 pop_idle_locked(size_t stack_size)
 {
@@ -66,23 +61,29 @@ next_task(struct nur_thr *self)
 }
 
 static void
-forget_thread(void *unused)
+count_thread(int64_t change)
 {
-	(void)unused;
 	nur_lock(&nur_pool_lock);
-	thread_count--;
+	thread_count += (uint64_t)change;
 	nur_unlock(&nur_pool_lock);
+}
+
+static void
+leave_pool(void *self)
+{
+	count_thread(-1);
+	if (self != NULL)
+		nur_thr_ends(self);
 }
 
 static void
 worker_main(void *arg)
 {
-	struct nursery_task *task = ((struct birth *)arg)->task;
-	struct nur_thr *self = nur_thr_self();
+	struct nur_thr *self = arg;
+	bool told = nur_thr_become(self);
+	struct nursery_task *task = self->handed;
 
-	self->stack_size = ((struct birth *)arg)->stack_size;
-	nur_free(arg);
-	pthread_cleanup_push(forget_thread, NULL);
+	pthread_cleanup_push(leave_pool, told ? NULL : self);
 	while (task != NULL) {
 		task = nur_pool_run(task);
 		if (task == NULL)
@@ -94,20 +95,18 @@ worker_main(void *arg)
 static int
 start_thread(struct nursery_task *task, size_t stack_size)
 {
-	struct birth *b = nur_alloc(sizeof *b);
+	struct nur_thr *thr = nur_thr_new();
 	int rc;
 
-	if (b == NULL)
+	if (thr == NULL)
 		return EAGAIN;
-	b->task = task;
-	b->stack_size = stack_size;
-	nur_lock(&nur_pool_lock);
-	thread_count++;
-	nur_unlock(&nur_pool_lock);
-	rc = nur_thread_start(worker_main, b, stack_size);
+	thr->handed = task;
+	thr->stack_size = stack_size;
+	count_thread(1);
+	rc = nur_thread_start(worker_main, thr, stack_size);
 	if (rc != 0) {
-		forget_thread(NULL);
-		nur_free(b);
+		count_thread(-1);
+		nur_thr_free(thr);
 	}
 	return rc;
 }
