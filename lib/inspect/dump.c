@@ -46,14 +46,14 @@ print_task(FILE *to, const struct nursery_task *t, int depth, int64_t now)
 	print_name(to, t);
 	if (thr == NULL) {
 		(void)fprintf(to, " queued ");
-		print_age(to, t->since, now);
+		print_age(to, nur_load_relaxed(&t->since), now);
 		(void)fputc('\n', to);
 		return;
 	}
 	op = nur_load_relaxed(&thr->op);
 	fd = nur_load_relaxed(&thr->op_fd);
 	(void)fprintf(to, " running ");
-	print_age(to, t->since, now);
+	print_age(to, nur_load_relaxed(&t->since), now);
 	if (op != NUR_OP_NONE && fd >= 0)
 		(void)fprintf(to, " in %s(fd %d)", nur_op_names[op], fd);
 	else if (op != NUR_OP_NONE)

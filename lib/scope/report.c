@@ -60,7 +60,7 @@ nur_failure_keep_locked(struct nursery *n, const struct nursery_task *t)
 	}
 	n->failed++;
 	f->task = t->id;
-	f->started = t->since;
+	f->started = nur_load_relaxed(&t->since);
 	f->ended = t->ended;
 	f->code = t->result;
 	f->cancelled = t->cancelled;
@@ -93,9 +93,9 @@ fill_stuck(struct stuck *s, const struct nursery_task *t)
 
 	memset(s, 0, sizeof *s);
 	s->task.task = t->id;
-	s->task.started = t->since;
+	s->task.started = nur_load_relaxed(&t->since);
 	memcpy(s->task.name, t->name, sizeof s->task.name);
-	s->age = nur_now() - t->since;
+	s->age = nur_now() - s->task.started;
 	s->fd = -1;
 	if (thr != NULL) {
 		op = nur_load_relaxed(&thr->op);

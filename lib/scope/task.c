@@ -166,7 +166,7 @@ call_on_done(struct nursery *n, const struct nursery_task *t)
 	r.name = t->name;
 	r.code = t->result;
 	r.cancelled = t->cancelled;
-	r.started = t->started ? t->since : 0;
+	r.started = t->started ? nur_load_relaxed(&t->since) : 0;
 	r.ended = t->ended;
 	n->attr.on_done(n, &r, n->attr.ctx);
 }
@@ -267,7 +267,7 @@ run(struct nursery_task *t)
 	struct nursery_task *next = NULL;
 
 	name_thread(self, t);
-	t->since = nur_now();
+	nur_store_relaxed(&t->since, nur_now());
 	t->started = true;
 	nur_store_release(&t->thr, self);
 	self->task = t;
@@ -479,7 +479,7 @@ make_task(struct nursery_task **out, struct nursery *n, nursery_fn *fn,
 	t->fn = fn;
 	t->arg = arg;
 	t->id = nur_task_next_id();
-	t->since = nur_now();
+	nur_store_relaxed(&t->since, nur_now());
 	*out = t;
 	return 0;
 }
