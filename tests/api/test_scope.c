@@ -308,11 +308,14 @@ START_TEST(test_scope_deadline_is_etimedout_at_close)
 {
 	struct nursery_attr a = NURSERY_ATTR_INIT;
 	struct nursery *n, *inner;
+	int rc;
 
 	a.deadline = nursery_after(10 * NURSERY_MS);
 	n = fresh(&a);
 	ck_assert_int_eq(nursery_open_child(&inner, n, NULL), 0);
-	ck_assert_int_eq(nursery_spawn(inner, until_cancelled, NULL), 0);
+	/* The deadline may come before the task: then nobody is there. */
+	rc = nursery_spawn(inner, until_cancelled, NULL);
+	ck_assert(rc == 0 || rc == ECANCELED);
 	ck_assert_int_eq(nursery_close(&inner), ECANCELED);
 	ck_assert_int_eq(nursery_close(&n), ETIMEDOUT);
 }
