@@ -3,7 +3,7 @@
 # Builds and tests the variants, each in build/NAME: tools/variants.sh [NAME ...]
 # Prints one line a variant; exits 1 if one failed.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 top=$PWD
 jobs=$(nproc)
 
@@ -36,9 +36,9 @@ run_tsan() {
 run_headers() {
 	local h rc=0
 	for h in include/nursery.h include/nursery/*.h; do
-		gcc -std=gnu11 -Wall -Wextra -Wpedantic -Werror -fsyntax-only -x c "$h" || rc=1
-		g++ -std=c++17 -Wall -Wextra -Werror -fsyntax-only -x c++ "$h" || rc=1
-		clang -std=gnu11 -Wall -Wextra -Werror -Wno-pragma-once-outside-header -fsyntax-only -x c "$h" || rc=1
+		gcc -std=gnu11 -Wall -Wextra -Wpedantic -Werror -Iinclude -fsyntax-only -x c "$h" || rc=1
+		g++ -std=c++17 -Wall -Wextra -Werror -Iinclude -fsyntax-only -x c++ "$h" || rc=1
+		clang -std=gnu11 -Wall -Wextra -Werror -Iinclude -Wno-pragma-once-outside-header -fsyntax-only -x c "$h" || rc=1
 	done
 	return $rc
 }
