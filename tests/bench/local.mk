@@ -1,0 +1,61 @@
+# Benchmarks: `make bench`.  Not part of `make check`: they judge the machine
+# as much as the library.  Each peer is compared with when configure found it.
+EXTRA_PROGRAMS += bench_scope bench_token
+EXTRA_LTLIBRARIES += libbench.la libbench_tbb.la
+EXTRA_DIST += tests/bench/poll-object tests/bench/poll_loop.c
+CLEANFILES += $(EXTRA_PROGRAMS)
+
+BENCH_FLAGS = $(AM_CPPFLAGS)
+BENCH_LIBS = libbench.la libnursery.la
+if HAVE_NSYNC
+BENCH_FLAGS += -DBENCH_NSYNC
+BENCH_LIBS += -lnsync
+endif
+if HAVE_GIO
+BENCH_FLAGS += -DBENCH_GLIB
+BENCH_LIBS += $(GIO_LIBS)
+endif
+if HAVE_TBB
+BENCH_FLAGS += -DBENCH_TBB
+BENCH_LIBS += libbench_tbb.la $(TBB_LIBS) -lstdc++
+endif
+
+libbench_la_SOURCES = \
+	tests/bench/bench.c \
+	tests/bench/bench.h \
+	tests/bench/peers.h \
+	tests/bench/sleepers.c \
+	tests/bench/sleepers.h \
+	tests/bench/trees.c \
+	tests/bench/trees.h
+if HAVE_GIO
+libbench_la_SOURCES += tests/bench/peer_glib.c
+endif
+if HAVE_NSYNC
+libbench_la_SOURCES += tests/bench/peer_nsync.c
+endif
+libbench_la_CPPFLAGS = $(BENCH_FLAGS)
+libbench_la_CFLAGS = $(AM_CFLAGS) $(GIO_CFLAGS)
+
+# Apart, so that a machine without a C++ compiler builds the rest.
+libbench_tbb_la_SOURCES = tests/bench/peer_tbb.cc
+libbench_tbb_la_CPPFLAGS = $(BENCH_FLAGS)
+libbench_tbb_la_CXXFLAGS = $(AM_CXXFLAGS) $(TBB_CFLAGS)
+
+bench_scope_SOURCES = tests/bench/bench_scope.c
+bench_scope_CPPFLAGS = $(BENCH_FLAGS)
+bench_scope_LDADD = $(BENCH_LIBS)
+
+bench_token_SOURCES = tests/bench/bench_token.c
+bench_token_CPPFLAGS = $(BENCH_FLAGS)
+bench_token_LDADD = $(BENCH_LIBS)
+
+# All three run even when one misses a bar; BENCH_ARGS goes to the two.
+bench: bench_scope bench_token
+	@rc=0; \
+	CC="$(CC)" OBJDUMP="$(OBJDUMP)" \
+	    $(srcdir)/tests/bench/poll-object || rc=1; \
+	./bench_token $(BENCH_ARGS) || rc=1; \
+	./bench_scope $(BENCH_ARGS) || rc=1; \
+	exit $$rc
+.PHONY: bench

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/* The workloads as the peers do them; each file is built if configure found
+ * its library. */
+#ifndef BENCH_PEERS_H
+#define BENCH_PEERS_H
+
+#include "bench.h"
+
+#define PEER_OPS	400000		/* loops of single operations */
+#define PEER_FLAT	1000000		/* children of one token */
+#define PEER_CHAIN	100000
+#define PEER_BINARY	((size_t)1 << 20)
+#define PEER_STACK	((size_t)64 << 20)	/* for those that recurse */
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+bench_fn nsync_poll, nsync_poll_2;
+bench_fn nsync_child, nsync_child_2;
+bench_fn nsync_flat, nsync_chain, nsync_binary;
+bench_fn nsync_bytes;
+
+bench_fn glib_poll, glib_poll_2;
+bench_fn glib_child, glib_child_2;
+bench_fn glib_callback;
+bench_fn glib_bytes;
+
+bench_fn tbb_poll, tbb_poll_2;
+bench_fn tbb_child, tbb_child_2, tbb_child_unbound;
+bench_fn tbb_flat;
+bench_fn tbb_bytes;
+bench_fn tbb_group, tbb_group_in_task;
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
