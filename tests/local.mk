@@ -1,51 +1,123 @@
-# Tests with Check; each program is one area.  They link the library with
-# its internals.
+# Tests with Check; each program is one area.  tests/api sees the public
+# headers only; the others see the library's internals, too.
 TEST_LIBS = libtest.la libnursery-core.la $(CHECK_LIBS)
-TEST_FLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/lib -I$(top_srcdir)/tests/support
+TEST_FLAGS = $(AM_CPPFLAGS) -D_GNU_SOURCE -I$(top_srcdir)/tests/support
+INNER_FLAGS = $(TEST_FLAGS) -I$(top_srcdir)/lib
+TEST_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 
 check_LTLIBRARIES += libtest.la
 libtest_la_SOURCES = \
 	tests/support/support.c \
-	tests/support/support.h
-libtest_la_CPPFLAGS = $(TEST_FLAGS)
-libtest_la_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+	tests/support/support.h \
+	tests/support/tasks.c \
+	tests/support/tasks.h
+libtest_la_CPPFLAGS = $(INNER_FLAGS)
+libtest_la_CFLAGS = $(TEST_CFLAGS)
 
-check_PROGRAMS += \
-	test_fault \
+API_TESTS = \
+	test_callback \
+	test_close \
+	test_cost \
+	test_dump \
+	test_environment \
+	test_failure \
+	test_fork \
+	test_guard \
 	test_io \
+	test_limits \
 	test_misuse \
 	test_scope \
+	test_signals \
 	test_stop \
-	test_token
+	test_token \
+	test_wait
+check_PROGRAMS += $(API_TESTS) test_fault
+
+test_callback_SOURCES = tests/api/test_callback.c
+test_callback_CPPFLAGS = $(TEST_FLAGS)
+test_callback_CFLAGS = $(TEST_CFLAGS)
+test_callback_LDADD = $(TEST_LIBS)
+
+test_close_SOURCES = tests/api/test_close.c
+test_close_CPPFLAGS = $(TEST_FLAGS)
+test_close_CFLAGS = $(TEST_CFLAGS)
+test_close_LDADD = $(TEST_LIBS)
+
+test_cost_SOURCES = tests/api/test_cost.c
+test_cost_CPPFLAGS = $(TEST_FLAGS)
+test_cost_CFLAGS = $(TEST_CFLAGS)
+test_cost_LDADD = $(TEST_LIBS)
+
+test_dump_SOURCES = tests/api/test_dump.c
+test_dump_CPPFLAGS = $(TEST_FLAGS)
+test_dump_CFLAGS = $(TEST_CFLAGS)
+test_dump_LDADD = $(TEST_LIBS)
+# So that the dump finds the names of functions.
+test_dump_LDFLAGS = $(AM_LDFLAGS) -export-dynamic
+
+test_environment_SOURCES = tests/api/test_environment.c
+test_environment_CPPFLAGS = $(TEST_FLAGS)
+test_environment_CFLAGS = $(TEST_CFLAGS)
+test_environment_LDADD = $(TEST_LIBS)
+
+test_failure_SOURCES = tests/api/test_failure.c
+test_failure_CPPFLAGS = $(TEST_FLAGS)
+test_failure_CFLAGS = $(TEST_CFLAGS)
+test_failure_LDADD = $(TEST_LIBS)
 
 test_fault_SOURCES = tests/fault/test_fault.c
-test_fault_CPPFLAGS = $(TEST_FLAGS)
-test_fault_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+test_fault_CPPFLAGS = $(INNER_FLAGS)
+test_fault_CFLAGS = $(TEST_CFLAGS)
 test_fault_LDADD = $(TEST_LIBS)
+
+test_fork_SOURCES = tests/api/test_fork.c
+test_fork_CPPFLAGS = $(TEST_FLAGS)
+test_fork_CFLAGS = $(TEST_CFLAGS)
+test_fork_LDADD = $(TEST_LIBS)
+
+test_guard_SOURCES = tests/api/test_guard.c
+test_guard_CPPFLAGS = $(TEST_FLAGS)
+test_guard_CFLAGS = $(TEST_CFLAGS)
+test_guard_LDADD = $(TEST_LIBS)
 
 test_io_SOURCES = tests/api/test_io.c
 test_io_CPPFLAGS = $(TEST_FLAGS)
-test_io_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+test_io_CFLAGS = $(TEST_CFLAGS)
 test_io_LDADD = $(TEST_LIBS)
+
+test_limits_SOURCES = tests/api/test_limits.c
+test_limits_CPPFLAGS = $(TEST_FLAGS)
+test_limits_CFLAGS = $(TEST_CFLAGS)
+test_limits_LDADD = $(TEST_LIBS)
 
 test_misuse_SOURCES = tests/api/test_misuse.c
 test_misuse_CPPFLAGS = $(TEST_FLAGS)
-test_misuse_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+test_misuse_CFLAGS = $(TEST_CFLAGS)
 test_misuse_LDADD = $(TEST_LIBS)
 
 test_scope_SOURCES = tests/api/test_scope.c
 test_scope_CPPFLAGS = $(TEST_FLAGS)
-test_scope_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+test_scope_CFLAGS = $(TEST_CFLAGS)
 test_scope_LDADD = $(TEST_LIBS)
+
+test_signals_SOURCES = tests/api/test_signals.c
+test_signals_CPPFLAGS = $(TEST_FLAGS)
+test_signals_CFLAGS = $(TEST_CFLAGS)
+test_signals_LDADD = $(TEST_LIBS)
 
 test_stop_SOURCES = tests/api/test_stop.c
 test_stop_CPPFLAGS = $(TEST_FLAGS)
-test_stop_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+test_stop_CFLAGS = $(TEST_CFLAGS)
 test_stop_LDADD = $(TEST_LIBS)
 
 test_token_SOURCES = tests/api/test_token.c
 test_token_CPPFLAGS = $(TEST_FLAGS)
-test_token_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+test_token_CFLAGS = $(TEST_CFLAGS)
 test_token_LDADD = $(TEST_LIBS)
+
+test_wait_SOURCES = tests/api/test_wait.c
+test_wait_CPPFLAGS = $(TEST_FLAGS)
+test_wait_CFLAGS = $(TEST_CFLAGS)
+test_wait_LDADD = $(TEST_LIBS)
 
 TESTS += $(check_PROGRAMS)

@@ -1,16 +1,22 @@
 /* SPDX-License-Identifier: MIT */
-#include "support.h"
+/* nursery_stop: drain, cancel, abort, and the names of those who stay. */
+#include "tasks.h"
 
-#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-static int
-until_cancelled(struct nursery_token *t, void *arg)
+#define LONG_TIME	(3600 * NURSERY_SECOND)
+
+static struct nursery_stop
+ladder(int64_t drain_for, int64_t cancel_for, int64_t abort_for)
 {
-	(void)arg;
-	return nursery_sleep(t, NURSERY_NEVER);
+	struct nursery_stop how = NURSERY_STOP_INIT;
+
+	how.drain_for = drain_for;
+	how.cancel_for = cancel_for;
+	how.abort_for = abort_for;
+	return how;
 }
 
 static int
@@ -21,54 +27,191 @@ until_drained(struct nursery_token *t, void *arg)
 }
 
 static int
-at_gate(struct nursery_token *t, void *arg)
+until_aborted(struct nursery_token *t, void *arg)
 {
-	(void)t;
-	gate_pass(arg);
-	return 0;
+	(void)arg;
+	return nursery_token_wait_level(t, NURSERY_ABORT, NURSERY_NEVER);
 }
 
-START_TEST(test_stop_drains_then_cancels)
-{
-	struct nursery_stop how = NURSERY_STOP_INIT;
-	struct nursery *n;
+/* ---- the rungs ---- */
 
-	how.drain_for = how.cancel_for = NURSERY_SECOND * 20;
-	ck_assert_int_eq(nursery_open(&n, NULL), 0);
+START_TEST(test_stop_of_an_idle_nursery_is_a_close)
+{
+	struct nursery *n = open_root(NULL);
+	struct nursery_report *r = NULL;
+
+	ck_assert_int_eq(nursery_stop(&n, NULL, &r), 0);
+	ck_assert_ptr_null(n);
+	ck_assert_ptr_nonnull(r);
+	ck_assert_uint_eq(nursery_report_unfinished(r), 0);
+	nursery_report_free(r);
+}
+END_TEST
+
+START_TEST(test_stop_drained_in_time_is_0)
+{
+	struct nursery_stop how = ladder(LONG_TIME, LONG_TIME, LONG_TIME);
+	struct nursery_task_attr ta = NURSERY_TASK_ATTR_INIT;
+	struct nursery_cause cause = NURSERY_CAUSE_INIT;
+	struct nursery *n = open_root(NULL);
+	struct nursery_report *r;
+
 	ck_assert_int_eq(nursery_spawn(n, until_drained, NULL), 0);
-	ck_assert_int_eq(nursery_stop(&n, &how, NULL), 0);
-	how.drain_for = NURSERY_MS;
-	ck_assert_int_eq(nursery_open(&n, NULL), 0);
-	ck_assert_int_eq(nursery_spawn(n, until_cancelled, NULL), 0);
+	ta.flags = NURSERY_TASK_ENDS_ON_DRAIN;
+	ck_assert_int_eq(nursery_spawn_with(n, &ta, task_until_cancelled,
+	    NULL, NULL), 0);
+	how.code = 4321;
+	how.why = "end of the day";
+	ck_assert_int_eq(nursery_stop(&n, &how, &r), 0);
+	ck_assert_ptr_null(n);
+	ck_assert_int_eq(nursery_report_cause(r, &cause), 0);
+	ck_assert_int_eq(cause.code, 4321);
+	ck_assert_str_eq(cause.why, "end of the day");
+	ck_assert_int_eq(cause.level, NURSERY_DRAIN);
+	nursery_report_free(r);
+}
+END_TEST
+
+/* NULL means 30 s, 10 s, 1 s: time enough for this one. */
+START_TEST(test_stop_has_a_default_ladder)
+{
+	struct nursery_stop zero = NURSERY_STOP_INIT;
+	struct nursery *n;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		n = open_root(NULL);
+		ck_assert_int_eq(nursery_spawn(n, until_drained, NULL), 0);
+		ck_assert_int_eq(nursery_stop(&n, i ? &zero : NULL, NULL),
+		    0);
+	}
+}
+END_TEST
+
+START_TEST(test_stop_cancels_those_who_do_not_drain)
+{
+	struct nursery_stop how = ladder(NURSERY_MS, LONG_TIME, 0);
+	struct nursery *n = open_root(NULL);
+	struct nursery_report *r;
+	struct nursery_counts c = NURSERY_COUNTS_INIT;
+	struct nursery_cause cause = NURSERY_CAUSE_INIT;
+
+	ck_assert_int_eq(nursery_spawn(n, task_until_cancelled, NULL), 0);
+	ck_assert_int_eq(nursery_stop(&n, &how, &r), ECANCELED);
+	ck_assert_ptr_null(n);
+	ck_assert_int_eq(nursery_report_counts(r, &c), 0);
+	ck_assert_uint_eq(c.cancelled, 1);
+	ck_assert_int_eq(nursery_report_cause(r, &cause), 0);
+	ck_assert_int_eq(cause.level, NURSERY_CANCEL);
+	ck_assert_int_eq(cause.code, ECANCELED);
+	nursery_report_free(r);
+}
+END_TEST
+
+/* 0 among others is no time at all. */
+START_TEST(test_stop_may_skip_a_rung)
+{
+	struct nursery_stop how = ladder(0, LONG_TIME, 0);
+	struct nursery *n = open_root(NULL);
+
+	ck_assert_int_eq(nursery_spawn(n, task_until_cancelled, NULL), 0);
+	ck_assert_int_eq(nursery_stop(&n, &how, NULL), ECANCELED);
+}
+END_TEST
+
+START_TEST(test_stop_aborts_those_behind_shields)
+{
+	struct nursery_stop how = ladder(NURSERY_MS, NURSERY_MS, LONG_TIME);
+	struct nursery_task_attr ta = NURSERY_TASK_ATTR_INIT;
+	struct nursery *n = open_root(NULL);
+
+	ta.flags = NURSERY_TASK_FINAL;
+	ta.deadline = nursery_after(LONG_TIME);
+	ck_assert_int_eq(nursery_spawn_with(n, &ta, task_until_cancelled,
+	    NULL, NULL), 0);
+	ck_assert_int_eq(nursery_spawn(n, until_aborted, NULL), 0);
 	ck_assert_int_eq(nursery_stop(&n, &how, NULL), ECANCELED);
 	ck_assert_ptr_null(n);
 }
 END_TEST
 
-/* One task ignores everything: stop gives up in time and names it. */
+static int
+inner_until_drained(struct nursery_token *t, void *ended)
+{
+	struct nursery *inner;
+	int rc;
+
+	(void)t;
+	if (nursery_open_child(&inner, nursery_current(), NULL) != 0 ||
+	    nursery_spawn(inner, until_drained, NULL) != 0)
+		return EINVAL;
+	rc = nursery_close(&inner);
+	count_up(ended);
+	return rc;
+}
+
+START_TEST(test_stop_drains_nurseries_inside)
+{
+	struct nursery_stop how = ladder(LONG_TIME, LONG_TIME, LONG_TIME);
+	struct nursery *n = open_root(NULL);
+	int ended = 0;
+
+	ck_assert_int_eq(nursery_spawn(n, inner_until_drained, &ended), 0);
+	await_tasks_in("token_wait", 1);
+	ck_assert_int_eq(nursery_stop(&n, &how, NULL), 0);
+	ck_assert_int_eq(ended, 1);
+}
+END_TEST
+
+/* ---- those who stay ---- */
+
+/* One ignores everything: stop gives up in time and names it. */
 START_TEST(test_stop_names_the_task_that_does_not_end)
 {
-	struct nursery_stop how = NURSERY_STOP_INIT;
-	struct nursery_task_attr ta = NURSERY_TASK_ATTR_INIT;
-	struct nursery_result r = NURSERY_RESULT_INIT;
-	struct nursery_report *report = NULL;
-	struct nursery *n;
+	struct nursery_stop how = ladder(NURSERY_MS, NURSERY_MS, NURSERY_MS);
+	struct nursery_attr a = NURSERY_ATTR_INIT;
+	struct nursery_result s = NURSERY_RESULT_INIT;
+	struct nursery_counts c = NURSERY_COUNTS_INIT;
+	struct nursery_cause cause = NURSERY_CAUSE_INIT;
+	struct nursery_report *r = NULL;
+	struct nursery *n, *same;
+	char *text = NULL, line[64];
+	size_t len = 0;
 	struct gate g;
+	int64_t before = nursery_now();
+	FILE *f;
 
 	gate_init(&g);
-	how.drain_for = how.cancel_for = how.abort_for = NURSERY_MS;
+	a.name = "stubborn";
+	n = same = open_root(&a);
 	how.code = 99;
-	ta.name = "deaf";
-	ck_assert_int_eq(nursery_open(&n, NULL), 0);
-	ck_assert_int_eq(nursery_spawn_with(n, &ta, at_gate, &g, NULL), 0);
+	spawn_named(n, "deaf", task_at_gate, &g);
+	spawn_named(n, "polite", task_until_cancelled, NULL);
 	gate_await(&g, 1);
-	ck_assert_int_eq(nursery_stop(&n, &how, &report), ETIMEDOUT);
-	ck_assert_ptr_nonnull(n);
-	ck_assert_uint_eq(nursery_report_unfinished(report), 1);
-	ck_assert_int_eq(nursery_report_stuck(report, 0, &r), 0);
-	ck_assert_str_eq(r.name, "deaf");
-	ck_assert(r.task != 0 && r.started > 0);
-	nursery_report_free(report);
+	ck_assert_int_eq(nursery_stop(&n, &how, &r), ETIMEDOUT);
+	ck_assert_ptr_eq(n, same);
+	ck_assert_uint_eq(nursery_report_unfinished(r), 1);
+	ck_assert_int_eq(nursery_report_stuck(r, 0, &s), 0);
+	ck_assert_int_eq(nursery_report_stuck(r, 1, &s), EINVAL);
+	ck_assert_str_eq(s.name, "deaf");
+	ck_assert(s.task != 0 && s.started >= before && s.ended == 0);
+	ck_assert_int_eq(nursery_report_counts(r, &c), 0);
+	ck_assert_uint_eq(c.spawned, 2);
+	ck_assert_uint_eq(c.cancelled, 1);
+	ck_assert_int_eq(nursery_report_cause(r, &cause), 0);
+	ck_assert_int_eq(cause.code, 99);
+	ck_assert_int_eq(cause.level, NURSERY_ABORT);
+	/* For people: name, id, and the thread. */
+	f = open_memstream(&text, &len);
+	ck_assert_int_eq(nursery_report_print(r, f), 0);
+	fclose(f);
+	snprintf(line, sizeof line, "task %llu \"deaf\" unfinished",
+	    (unsigned long long)s.task);
+	ck_assert_ptr_nonnull(strstr(text, line));
+	ck_assert_ptr_nonnull(strstr(text, "thread "));
+	free(text);
+	nursery_report_free(r);
+	/* Still open, at the top of the ladder; it can end later. */
 	ck_assert_int_eq(nursery_token_level(nursery_token_of(n)),
 	    NURSERY_ABORT);
 	gate_open(&g);
@@ -76,103 +219,190 @@ START_TEST(test_stop_names_the_task_that_does_not_end)
 }
 END_TEST
 
-START_TEST(test_stop_signals_climb_and_say_who)
+/* Where it waits: the call and its descriptor. */
+static int
+deaf_in_sleep(struct nursery_token *t, void *arg)
 {
-	struct nursery_cause cause = NURSERY_CAUSE_INIT;
-	struct sigaction before, after;
-	struct nursery_token *t;
-	struct nursery *n;
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGUSR2);
-	sigaction(SIGUSR2, NULL, &before);
-	ck_assert_int_eq(nursery_open(&n, NULL), 0);
-	t = nursery_token_of(n);
-	ck_assert_int_eq(nursery_stop_on_signals(n, &set, NURSERY_DRAIN), 0);
-	ck_assert_int_eq(nursery_stop_on_signals(n, &set, NURSERY_DRAIN),
-	    EBUSY);
-	kill(getpid(), SIGUSR2);
-	ck_assert_int_eq(nursery_token_wait_level(t, NURSERY_DRAIN,
-	    NURSERY_NEVER), 0);
-	ck_assert_int_eq(nursery_token_cause(t, NURSERY_DRAIN, &cause),
-	    NURSERY_SIGNAL(SIGUSR2));
-	ck_assert_int_eq(cause.by_pid, getpid());
-	kill(getpid(), SIGUSR2);
-	ck_assert_int_eq(nursery_token_wait(t, NURSERY_NEVER), 0);
-	ck_assert_int_eq(nursery_close(&n), ECANCELED);
-	sigaction(SIGUSR2, NULL, &after);
-	ck_assert(before.sa_handler == after.sa_handler);
+	/* Listens to a token of its own only. */
+	(void)t;
+	(void)nursery_sleep(arg, NURSERY_NEVER);
+	return 0;
 }
-END_TEST
 
-START_TEST(test_stop_third_signal_kills)
+START_TEST(test_stop_says_where_the_task_waits)
 {
-	struct nursery *n;
-	sigset_t set;
-	struct gate g;
-
-	gate_init(&g);
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	ck_assert_int_eq(nursery_open(&n, NULL), 0);
-	ck_assert_int_eq(nursery_spawn(n, at_gate, &g), 0);
-	ck_assert_int_eq(nursery_stop_on_signals(n, &set, NURSERY_DRAIN), 0);
-	kill(getpid(), SIGTERM);
-	nursery_token_wait_level(nursery_token_of(n), NURSERY_DRAIN,
-	    NURSERY_NEVER);
-	kill(getpid(), SIGTERM);
-	nursery_token_wait(nursery_token_of(n), NURSERY_NEVER);
-	kill(getpid(), SIGTERM);
-	(void)nursery_close(&n);
-}
-END_TEST
-
-START_TEST(test_stop_ignored_signal_stays_ignored)
-{
-	struct sigaction now;
-	struct nursery *n;
-	sigset_t set;
-
-	signal(SIGUSR2, SIG_IGN);
-	sigemptyset(&set);
-	sigaddset(&set, SIGUSR2);
-	ck_assert_int_eq(nursery_open(&n, NULL), 0);
-	ck_assert_int_eq(nursery_stop_on_signals(n, &set, NURSERY_CANCEL), 0);
-	sigaction(SIGUSR2, NULL, &now);
-	ck_assert(now.sa_handler == SIG_IGN);
-	ck_assert_int_eq(nursery_close(&n), 0);
-}
-END_TEST
-
-START_TEST(test_stop_dump_shows_the_tree)
-{
-	struct nursery_task_attr ta = NURSERY_TASK_ATTR_INIT;
-	struct nursery_attr a = NURSERY_ATTR_INIT;
-	struct nursery *n, *inner;
+	struct nursery_stop how = ladder(NURSERY_MS, NURSERY_MS, NURSERY_MS);
+	struct nursery_token *t = new_token(NULL);
+	struct nursery *n = open_root(NULL);
+	struct nursery_report *r;
 	char *text = NULL;
 	size_t len = 0;
 	FILE *f;
 
-	a.name = "outer";
-	ta.name = "sleeper";
-	ck_assert_int_eq(nursery_open(&n, &a), 0);
-	a.name = "inner";
-	ck_assert_int_eq(nursery_open_child(&inner, n, &a), 0);
-	ck_assert_int_eq(nursery_spawn_with(inner, &ta, until_cancelled, NULL,
-	    NULL), 0);
+	spawn_named(n, "sleeper", deaf_in_sleep, t);
 	await_tasks_in("sleep", 1);
-	nursery_cancel_with(n, 5, "a reason");
+	ck_assert_int_eq(nursery_stop(&n, &how, &r), ETIMEDOUT);
 	f = open_memstream(&text, &len);
-	ck_assert_int_eq(nursery_dump(f, NURSERY_TEXT), 0);
-	ck_assert_int_eq(nursery_dump(f, NURSERY_JSON), ENOTSUP);
+	ck_assert_int_eq(nursery_report_print(r, f), 0);
 	fclose(f);
-	ck_assert_ptr_nonnull(strstr(text, "nursery \"outer\""));
-	ck_assert_ptr_nonnull(strstr(text, "  nursery \"inner\""));
-	ck_assert_ptr_nonnull(strstr(text, "a reason"));
+	ck_assert_ptr_nonnull(strstr(text, "in sleep"));
 	free(text);
-	ck_assert_int_eq(nursery_close(&inner), ECANCELED);
+	nursery_report_free(r);
+	nursery_token_cancel(t);
+	/* A second stop finds it gone. */
+	ck_assert_int_eq(nursery_stop(&n, &how, NULL), ECANCELED);
+	nursery_token_unref(t);
+}
+END_TEST
+
+/* "Each task left": also those of nurseries inside. */
+static int
+inner_with_a_deaf_one(struct nursery_token *t, void *gate)
+{
+	struct nursery_task_attr a = NURSERY_TASK_ATTR_INIT;
+	struct nursery *inner;
+
+	(void)t;
+	a.name = "deaf inside";
+	if (nursery_open_child(&inner, nursery_current(), NULL) != 0 ||
+	    nursery_spawn_with(inner, &a, task_at_gate, gate, NULL) != 0)
+		return EINVAL;
+	return nursery_close(&inner) == EINVAL ? EINVAL : 0;
+}
+
+START_TEST(test_stop_names_tasks_of_nurseries_inside)
+{
+	struct nursery_stop how = ladder(NURSERY_MS, NURSERY_MS, NURSERY_MS);
+	struct nursery_result s = NURSERY_RESULT_INIT;
+	struct nursery *n = open_root(NULL);
+	struct nursery_report *r;
+	bool found = false;
+	struct gate g;
+	size_t i;
+
+	gate_init(&g);
+	spawn_named(n, "outer", inner_with_a_deaf_one, &g);
+	gate_await(&g, 1);
+	ck_assert_int_eq(nursery_stop(&n, &how, &r), ETIMEDOUT);
+	for (i = 0; i < nursery_report_unfinished(r); i++) {
+		ck_assert_int_eq(nursery_report_stuck(r, i, &s), 0);
+		found |= strcmp(s.name, "deaf inside") == 0;
+	}
+	nursery_report_free(r);
+	gate_open(&g);
 	ck_assert_int_eq(nursery_close(&n), ECANCELED);
+	ck_assert(found);
+}
+END_TEST
+
+START_TEST(test_stop_gives_up_in_time)
+{
+	struct nursery_stop how = ladder(2 * NURSERY_MS, 2 * NURSERY_MS,
+	    2 * NURSERY_MS);
+	struct nursery *n = open_root(NULL);
+	int64_t before;
+	struct gate g;
+
+	gate_init(&g);
+	ck_assert_int_eq(nursery_spawn(n, task_at_gate, &g), 0);
+	gate_await(&g, 1);
+	before = nursery_now();
+	ck_assert_int_eq(nursery_stop(&n, &how, NULL), ETIMEDOUT);
+	ck_assert(nursery_now() >= before + 6 * NURSERY_MS);
+	gate_open(&g);
+	ck_assert_int_eq(nursery_close(&n), ECANCELED);
+}
+END_TEST
+
+/* What was queued is discarded at the second rung, not left. */
+START_TEST(test_stop_discards_what_is_queued)
+{
+	struct nursery_stop how = ladder(NURSERY_MS, NURSERY_MS, NURSERY_MS);
+	struct nursery_task_attr ta = NURSERY_TASK_ATTR_INIT;
+	struct nursery_attr a = NURSERY_ATTR_INIT;
+	struct nursery_report *r;
+	struct nursery *n;
+	int discarded = 0;
+	struct gate g;
+
+	gate_init(&g);
+	a.max_running = 1;
+	n = open_root(&a);
+	ck_assert_int_eq(nursery_spawn(n, task_at_gate, &g), 0);
+	ta.discard = count_up;
+	ck_assert_int_eq(nursery_spawn_with(n, &ta, task_count, &discarded,
+	    NULL), 0);
+	gate_await(&g, 1);
+	ck_assert_int_eq(nursery_stop(&n, &how, &r), ETIMEDOUT);
+	ck_assert_uint_eq(nursery_report_unfinished(r), 1);
+	ck_assert_int_eq(discarded, 1);
+	nursery_report_free(r);
+	gate_open(&g);
+	ck_assert_int_eq(nursery_close(&n), ECANCELED);
+}
+END_TEST
+
+/* ---- who may ---- */
+
+struct stopper {
+	struct nursery *n;
+	int rc;
+};
+
+static void *
+stop_elsewhere(void *arg)
+{
+	struct stopper *s = arg;
+
+	s->rc = nursery_stop(&s->n, NULL, NULL);
+	return NULL;
+}
+
+START_TEST(test_stop_by_another_thread_is_eperm_and_changes_nothing)
+{
+	struct nursery *n = open_root(NULL);
+	struct stopper s = { n, -1 };
+
+	(void)end_thread(start_thread(stop_elsewhere, &s));
+	ck_assert_int_eq(s.rc, EPERM);
+	ck_assert_ptr_eq(s.n, n);
+	ck_assert_int_eq(nursery_token_level(nursery_token_of(n)),
+	    NURSERY_LIVE);
+	ck_assert_int_eq(nursery_close(&n), 0);
+}
+END_TEST
+
+START_TEST(test_stop_of_an_unbound_one_by_another_thread)
+{
+	struct nursery_attr a = NURSERY_ATTR_INIT;
+	struct stopper s = { NULL, -1 };
+
+	a.flags = NURSERY_UNBOUND;
+	s.n = open_root(&a);
+	ck_assert_int_eq(nursery_spawn(s.n, until_drained, NULL), 0);
+	(void)end_thread(start_thread(stop_elsewhere, &s));
+	ck_assert_int_eq(s.rc, 0);
+	ck_assert_ptr_null(s.n);
+}
+END_TEST
+
+/* While it stops, outsiders are turned away and members are not. */
+static int
+spawn_when_drained(struct nursery_token *t, void *arg)
+{
+	(void)nursery_token_wait_level(t, NURSERY_DRAIN, NURSERY_NEVER);
+	return nursery_spawn(nursery_current(), task_count, arg);
+}
+
+START_TEST(test_stop_lets_members_spawn_while_draining)
+{
+	struct nursery_stop how = ladder(LONG_TIME, 0, 0);
+	struct nursery *n = open_root(NULL);
+	int ran = 0;
+
+	ck_assert_int_eq(nursery_spawn(n, spawn_when_drained, &ran), 0);
+	ck_assert_int_eq(nursery_stop(&n, &how, NULL), 0);
+	ck_assert_int_eq(ran, 1);
 }
 END_TEST
 
@@ -182,12 +412,22 @@ main(void)
 	Suite *s = suite_create("stop");
 	TCase *c = leakless_case("stop");
 
-	tcase_add_test(c, test_stop_drains_then_cancels);
+	tcase_add_test(c, test_stop_of_an_idle_nursery_is_a_close);
+	tcase_add_test(c, test_stop_drained_in_time_is_0);
+	tcase_add_test(c, test_stop_has_a_default_ladder);
+	tcase_add_test(c, test_stop_cancels_those_who_do_not_drain);
+	tcase_add_test(c, test_stop_may_skip_a_rung);
+	tcase_add_test(c, test_stop_aborts_those_behind_shields);
+	tcase_add_test(c, test_stop_drains_nurseries_inside);
 	tcase_add_test(c, test_stop_names_the_task_that_does_not_end);
-	tcase_add_test(c, test_stop_signals_climb_and_say_who);
-	tcase_add_test_raise_signal(c, test_stop_third_signal_kills, SIGTERM);
-	tcase_add_test(c, test_stop_ignored_signal_stays_ignored);
-	tcase_add_test(c, test_stop_dump_shows_the_tree);
+	tcase_add_test(c, test_stop_says_where_the_task_waits);
+	tcase_add_test(c, test_stop_names_tasks_of_nurseries_inside);
+	tcase_add_test(c, test_stop_gives_up_in_time);
+	tcase_add_test(c, test_stop_discards_what_is_queued);
+	tcase_add_test(c,
+	    test_stop_by_another_thread_is_eperm_and_changes_nothing);
+	tcase_add_test(c, test_stop_of_an_unbound_one_by_another_thread);
+	tcase_add_test(c, test_stop_lets_members_spawn_while_draining);
 	suite_add_tcase(s, c);
 	return run_suite(s);
 }

@@ -1,29 +1,33 @@
 /* SPDX-License-Identifier: MIT */
-#include "support.h"
+/* The tree of tokens: levels, causes, birth and release. */
+#include "tasks.h"
 
 #include <stdlib.h>
-#include <unistd.h>
-
-static struct nursery_token *
-fresh(struct nursery_token *parent)
-{
-	struct nursery_token *t;
-
-	ck_assert_int_eq(nursery_token_new(&t, parent), 0);
-	return t;
-}
 
 static void
-count_up(void *arg)
+unref_all(struct nursery_token **t, int n)
 {
-	__atomic_fetch_add((int *)arg, 1, __ATOMIC_SEQ_CST);
+	while (n-- > 0)
+		nursery_token_unref(t[n]);
 }
+
+static uint64_t
+live_tokens(void)
+{
+	struct nursery_stats s = NURSERY_STATS_INIT;
+
+	ck_assert_int_eq(nursery_get_stats(&s), 0);
+	return s.tokens;
+}
+
+/* ---- levels ---- */
 
 START_TEST(test_token_fresh_is_live)
 {
-	struct nursery_token *t = fresh(NULL);
+	struct nursery_token *t = new_token(NULL);
 
 	ck_assert(!nursery_token_is_cancelled(t));
+	ck_assert_int_eq(nursery_token_level(t), NURSERY_LIVE);
 	ck_assert_int_eq(nursery_token_cause(t, NURSERY_LIVE, NULL), 0);
 	ck_assert_int_eq(nursery_token_wait(t, 0), ETIMEDOUT);
 	ck_assert(nursery_token_deadline(t) == NURSERY_NEVER);
@@ -33,7 +37,7 @@ END_TEST
 
 START_TEST(test_token_cancel_is_true_for_the_first_only)
 {
-	struct nursery_token *t = fresh(NULL);
+	struct nursery_token *t = new_token(NULL);
 
 	ck_assert(nursery_token_cancel(t));
 	ck_assert(!nursery_token_cancel(t));
@@ -46,10 +50,60 @@ START_TEST(test_token_cancel_is_true_for_the_first_only)
 }
 END_TEST
 
+/* A child that its parent cancelled was not raised by a cancel of its own. */
+START_TEST(test_token_cancel_of_a_child_cancelled_from_above_is_false)
+{
+	struct nursery_token *p = new_token(NULL), *c = new_token(p);
+
+	ck_assert(nursery_token_cancel(p));
+	ck_assert(!nursery_token_cancel(c));
+	ck_assert(nursery_token_raise(c, NURSERY_ABORT, 0, NULL));
+	ck_assert_int_eq(nursery_token_level(p), NURSERY_CANCEL);
+	nursery_token_unref(c);
+	nursery_token_unref(p);
+}
+END_TEST
+
+START_TEST(test_token_level_only_rises)
+{
+	struct nursery_token *t = new_token(NULL);
+	int level, lower;
+
+	for (level = NURSERY_DRAIN; level <= NURSERY_ABORT; level++) {
+		ck_assert(nursery_token_raise(t, (enum nursery_level)level,
+		    level, NULL));
+		for (lower = NURSERY_DRAIN; lower <= level; lower++)
+			ck_assert(!nursery_token_raise(t,
+			    (enum nursery_level)lower, 9, NULL));
+		ck_assert_int_eq(nursery_token_level(t), level);
+		ck_assert(nursery_token_is_cancelled(t) == (level >=
+		    NURSERY_CANCEL));
+	}
+	nursery_token_unref(t);
+}
+END_TEST
+
+/* The ABI of bindings: the level is in bits 0 and 1 of the first word. */
+START_TEST(test_token_first_word_has_the_level)
+{
+	struct nursery_token *t = new_token(NULL);
+	const uint32_t *word = (const uint32_t *)(const void *)t;
+	int level;
+
+	for (level = NURSERY_LIVE; level <= NURSERY_ABORT; level++) {
+		(void)nursery_token_raise(t, (enum nursery_level)level, 0,
+		    NULL);
+		ck_assert_int_eq((int)(__atomic_load_n(word,
+		    __ATOMIC_ACQUIRE) & 3), level);
+	}
+	nursery_token_unref(t);
+}
+END_TEST
+
 START_TEST(test_token_cancel_goes_down_only)
 {
-	struct nursery_token *p = fresh(NULL), *c = fresh(p), *g = fresh(c),
-	    *sibling = fresh(p);
+	struct nursery_token *p = new_token(NULL), *c = new_token(p),
+	    *g = new_token(c), *sibling = new_token(p);
 
 	nursery_token_cancel_with(c, 42, "because");
 	ck_assert(!nursery_token_is_cancelled(p));
@@ -63,10 +117,62 @@ START_TEST(test_token_cancel_goes_down_only)
 }
 END_TEST
 
+/*
+ *	r - a - b - c - e		cancel b: b, c, d, e, f, g
+ *	  \   \   \   \ f - g
+ *	   s   t    d
+ */
+START_TEST(test_token_cancel_reaches_all_descendants_and_no_other)
+{
+	enum { R, A, B, C, D, E, F, G, S, T, COUNT };
+	static const int parent[COUNT] = { -1, R, A, B, B, C, C, F, R, A };
+	struct nursery_token *t[COUNT];
+	struct nursery_callback cb[COUNT] = { 0 };
+	int ran = 0, i;
+
+	for (i = 0; i < COUNT; i++) {
+		t[i] = new_token(parent[i] < 0 ? NULL : t[parent[i]]);
+		ck_assert_int_eq(nursery_token_on_cancel(t[i], &cb[i],
+		    count_up, &ran), 0);
+	}
+	ck_assert(nursery_token_cancel(t[B]));
+	ck_assert_int_eq(ran, 6);
+	for (i = 0; i < COUNT; i++) {
+		ck_assert(nursery_token_is_cancelled(t[i]) == (i >= B &&
+		    i <= G));
+		nursery_callback_remove(&cb[i]);
+	}
+	ck_assert_int_eq(ran, 6);
+	unref_all(t, COUNT);
+}
+END_TEST
+
+/* ---- identity ---- */
+
+START_TEST(test_token_ref_is_the_same_token)
+{
+	struct nursery_token *t = new_token(NULL), *c = new_token(t),
+	    *other = new_token(NULL), *same = nursery_token_ref(t);
+
+	ck_assert_ptr_eq(same, t);
+	ck_assert_ptr_ne(c, t);
+	ck_assert_ptr_ne(other, t);
+	nursery_token_unref(t);
+	ck_assert(nursery_token_cancel(same));
+	ck_assert(nursery_token_is_cancelled(c));
+	ck_assert(!nursery_token_is_cancelled(other));
+	nursery_token_unref(same);
+	nursery_token_unref(c);
+	nursery_token_unref(other);
+}
+END_TEST
+
+/* ---- causes ---- */
+
 START_TEST(test_token_cause_says_who_and_why)
 {
 	struct nursery_cause cause = NURSERY_CAUSE_INIT;
-	struct nursery_token *t = fresh(NULL);
+	struct nursery_token *t = new_token(NULL);
 	int64_t before = nursery_now();
 
 	nursery_token_raise(t, NURSERY_DRAIN, NURSERY_SIGNAL(15), "term");
@@ -75,22 +181,323 @@ START_TEST(test_token_cause_says_who_and_why)
 	    NURSERY_SIGNAL(15));
 	ck_assert_str_eq(cause.why, "term");
 	ck_assert_int_eq(cause.level, NURSERY_DRAIN);
-	ck_assert(cause.when >= before && cause.by_task == 0);
+	ck_assert(cause.when >= before && cause.when <= nursery_now());
+	ck_assert(cause.by_task == 0 && cause.by_pid == 0);
 	ck_assert_int_eq(nursery_token_cause(t, NURSERY_LIVE, &cause), EIO);
 	ck_assert_str_eq(cause.why, "disk");
+	ck_assert_int_eq(cause.code, EIO);
 	nursery_token_unref(t);
 }
 END_TEST
 
+START_TEST(test_token_code_0_means_ecanceled)
+{
+	struct nursery_token *t = new_token(NULL);
+
+	ck_assert(nursery_token_raise(t, NURSERY_DRAIN, 0, NULL));
+	ck_assert(nursery_token_cancel_with(t, 0, NULL));
+	ck_assert_int_eq(nursery_token_cause(t, NURSERY_DRAIN, NULL),
+	    ECANCELED);
+	ck_assert_int_eq(nursery_token_cause(t, NURSERY_CANCEL, NULL),
+	    ECANCELED);
+	nursery_token_unref(t);
+}
+END_TEST
+
+START_TEST(test_token_levels_passed_over_have_the_same_cause)
+{
+	struct nursery_cause cause = NURSERY_CAUSE_INIT;
+	struct nursery_token *t = new_token(NULL), *c = new_token(t);
+	int level;
+
+	ck_assert(nursery_token_raise(t, NURSERY_ABORT, 17, "at once"));
+	for (level = NURSERY_LIVE; level <= NURSERY_ABORT; level++) {
+		ck_assert_int_eq(nursery_token_cause(c,
+		    (enum nursery_level)level, &cause), 17);
+		ck_assert_int_eq(cause.level, NURSERY_ABORT);
+		ck_assert_str_eq(cause.why, "at once");
+	}
+	nursery_token_unref(c);
+	nursery_token_unref(t);
+}
+END_TEST
+
+/* Each token keeps the first cause of each level, wherever it came from. */
+START_TEST(test_token_first_cause_of_each_level_stays)
+{
+	struct nursery_token *p = new_token(NULL), *c = new_token(p);
+
+	nursery_token_cancel_with(c, 1, NULL);
+	nursery_token_raise(p, NURSERY_DRAIN, 2, NULL);
+	nursery_token_cancel_with(p, 3, NULL);
+	nursery_token_raise(p, NURSERY_ABORT, 4, NULL);
+	ck_assert_int_eq(nursery_token_cause(c, NURSERY_DRAIN, NULL), 1);
+	ck_assert_int_eq(nursery_token_cause(c, NURSERY_CANCEL, NULL), 1);
+	ck_assert_int_eq(nursery_token_cause(c, NURSERY_ABORT, NULL), 4);
+	ck_assert_int_eq(nursery_token_cause(p, NURSERY_DRAIN, NULL), 2);
+	ck_assert_int_eq(nursery_token_cause(p, NURSERY_CANCEL, NULL), 3);
+	nursery_token_unref(p);
+	ck_assert_int_eq(nursery_token_cause(c, NURSERY_ABORT, NULL), 4);
+	ck_assert_int_eq(nursery_token_cause(c, NURSERY_CANCEL, NULL), 1);
+	nursery_token_unref(c);
+}
+END_TEST
+
+START_TEST(test_token_cause_below_the_level_is_0_and_writes_nothing)
+{
+	struct nursery_cause cause = NURSERY_CAUSE_INIT;
+	struct nursery_token *t = new_token(NULL);
+
+	cause.code = 77;
+	nursery_token_raise(t, NURSERY_DRAIN, 5, NULL);
+	ck_assert_int_eq(nursery_token_cause(t, NURSERY_CANCEL, &cause), 0);
+	ck_assert_int_eq(nursery_token_cause(t, NURSERY_ABORT, &cause), 0);
+	ck_assert_int_eq(cause.code, 77);
+	nursery_token_unref(t);
+}
+END_TEST
+
+/* Programs built with an older, shorter struct get what fits in it. */
+START_TEST(test_token_cause_fills_as_far_as_size_reaches)
+{
+	struct nursery_cause cause = NURSERY_CAUSE_INIT;
+	struct nursery_token *t = new_token(NULL);
+
+	cause.size = offsetof(struct nursery_cause, why);
+	cause.by_pid = 99;
+	nursery_token_cancel_with(t, 5, "x");
+	ck_assert_int_eq(nursery_token_cause(t, NURSERY_CANCEL, &cause), 5);
+	ck_assert_int_eq(cause.code, 5);
+	ck_assert_uint_eq(cause.size, offsetof(struct nursery_cause, why));
+	ck_assert_ptr_null(cause.why);
+	ck_assert_int_eq(cause.by_pid, 99);
+	nursery_token_unref(t);
+}
+END_TEST
+
+/* ---- birth ---- */
+
+START_TEST(test_token_child_of_cancelled_is_born_cancelled)
+{
+	struct nursery_token *p = new_token(NULL), *c, *g;
+
+	nursery_token_raise(p, NURSERY_ABORT, 9, NULL);
+	c = new_token(p);
+	g = new_token(c);
+	ck_assert_int_eq(nursery_token_level(c), NURSERY_ABORT);
+	nursery_token_unref(p);
+	ck_assert_int_eq(nursery_token_cause(c, NURSERY_ABORT, NULL), 9);
+	ck_assert_int_eq(nursery_token_wait(c, NURSERY_NEVER), 0);
+	nursery_token_unref(c);
+	ck_assert_int_eq(nursery_token_level(g), NURSERY_ABORT);
+	ck_assert_int_eq(nursery_token_cause(g, NURSERY_ABORT, NULL), 9);
+	nursery_token_unref(g);
+}
+END_TEST
+
+START_TEST(test_token_child_of_draining_is_born_draining)
+{
+	struct nursery_token *p = new_token(NULL), *c;
+
+	nursery_token_raise(p, NURSERY_DRAIN, 9, NULL);
+	c = new_token(p);
+	ck_assert_int_eq(nursery_token_level(c), NURSERY_DRAIN);
+	ck_assert(!nursery_token_is_cancelled(c));
+	nursery_token_cancel(p);
+	ck_assert(nursery_token_is_cancelled(c));
+	nursery_token_unref(c);
+	nursery_token_unref(p);
+}
+END_TEST
+
+/* A cancelled child does not keep its parent from having live ones. */
+START_TEST(test_token_live_parent_of_cancelled_child_has_live_children)
+{
+	struct nursery_callback cb[3] = { 0 };
+	struct nursery_token *p = new_token(NULL), *c = new_token(p), *late;
+	int ran = 0;
+
+	ck_assert_int_eq(nursery_token_on_cancel(p, &cb[0], count_up, &ran),
+	    0);
+	ck_assert_int_eq(nursery_token_on_cancel(c, &cb[1], count_up, &ran),
+	    0);
+	ck_assert(nursery_token_cancel(c));
+	ck_assert_int_eq(ran, 1);
+	ck_assert(!nursery_token_is_cancelled(p));
+	late = new_token(p);
+	ck_assert(!nursery_token_is_cancelled(late));
+	ck_assert_int_eq(nursery_token_on_cancel(late, &cb[2], count_up,
+	    &ran), 0);
+	ck_assert(nursery_token_cancel(p));
+	ck_assert_int_eq(ran, 3);
+	nursery_token_unref(late);
+	nursery_token_unref(c);
+	nursery_token_unref(p);
+}
+END_TEST
+
+/* ---- new_at and shields: who hears what ---- */
+
+static unsigned
+heard(unsigned at, unsigned level)
+{
+	if (level < at)
+		return NURSERY_LIVE;
+	return level < NURSERY_CANCEL ? NURSERY_CANCEL : level;
+}
+
+/* The loop variable is the level it listens for, 1 to 3. */
+START_TEST(test_token_at_a_level_is_cancelled_by_it)
+{
+	struct nursery_token *p, *t, *k, *late;
+	unsigned level;
+
+	for (level = NURSERY_DRAIN; level <= NURSERY_ABORT; level++) {
+		p = new_token(NULL);
+		ck_assert_int_eq(nursery_token_new_at(&t, p,
+		    (enum nursery_level)_i), 0);
+		k = new_token(t);
+		ck_assert(nursery_token_raise(p, (enum nursery_level)level,
+		    77, "p"));
+		ck_assert_int_eq(nursery_token_new_at(&late, p,
+		    (enum nursery_level)_i), 0);
+		ck_assert_int_eq(nursery_token_level(t), heard((unsigned)_i,
+		    level));
+		ck_assert_int_eq(nursery_token_level(k),
+		    nursery_token_level(t));
+		ck_assert_int_eq(nursery_token_level(late),
+		    nursery_token_level(t));
+		ck_assert_int_eq(nursery_token_cause(k, NURSERY_LIVE, NULL),
+		    level >= (unsigned)_i ? 77 : 0);
+		nursery_token_unref(t);
+		nursery_token_unref(p);
+		ck_assert_int_eq(nursery_token_cause(k, NURSERY_LIVE, NULL),
+		    level >= (unsigned)_i ? 77 : 0);
+		nursery_token_unref(late);
+		nursery_token_unref(k);
+	}
+}
+END_TEST
+
+/* The one that tells the child when to stop goes; the child still hears. */
+START_TEST(test_token_at_drain_is_heard_through_when_released)
+{
+	struct nursery_token *p = new_token(NULL), *t, *k;
+
+	ck_assert_int_eq(nursery_token_new_at(&t, p, NURSERY_DRAIN), 0);
+	k = new_token(t);
+	nursery_token_unref(t);
+	nursery_token_raise(p, NURSERY_DRAIN, 8, NULL);
+	ck_assert_int_eq(nursery_token_level(k), NURSERY_CANCEL);
+	ck_assert_int_eq(nursery_token_cause(k, NURSERY_CANCEL, NULL), 8);
+	nursery_token_unref(k);
+	nursery_token_unref(p);
+}
+END_TEST
+
+START_TEST(test_token_shield_hears_only_abort)
+{
+	struct nursery_token *p = new_token(NULL), *s, *k;
+
+	ck_assert_int_eq(nursery_token_new_shielded(&s, p, NURSERY_NEVER), 0);
+	k = new_token(s);
+	nursery_token_raise(p, NURSERY_DRAIN, 0, NULL);
+	nursery_token_cancel(p);
+	ck_assert_int_eq(nursery_token_level(s), NURSERY_LIVE);
+	ck_assert_int_eq(nursery_token_level(k), NURSERY_LIVE);
+	nursery_token_raise(p, NURSERY_ABORT, 3, NULL);
+	ck_assert_int_eq(nursery_token_level(s), NURSERY_ABORT);
+	ck_assert_int_eq(nursery_token_level(k), NURSERY_ABORT);
+	ck_assert_int_eq(nursery_token_cause(k, NURSERY_ABORT, NULL), 3);
+	nursery_token_unref(k);
+	nursery_token_unref(s);
+	nursery_token_unref(p);
+}
+END_TEST
+
+/* Clean-up begins when the parent is cancelled already. */
+START_TEST(test_token_shield_below_cancelled_is_born_live)
+{
+	struct nursery_token *p = new_token(NULL), *s;
+
+	nursery_token_cancel(p);
+	ck_assert_int_eq(nursery_token_new_shielded(&s, p,
+	    nursery_after(3600 * NURSERY_SECOND)), 0);
+	ck_assert_int_eq(nursery_token_level(s), NURSERY_LIVE);
+	ck_assert(nursery_token_cancel(s));
+	nursery_token_unref(s);
+	nursery_token_raise(p, NURSERY_ABORT, 0, NULL);
+	ck_assert_int_eq(nursery_token_new_shielded(&s, p, NURSERY_NEVER), 0);
+	ck_assert_int_eq(nursery_token_level(s), NURSERY_ABORT);
+	nursery_token_unref(s);
+	nursery_token_unref(p);
+}
+END_TEST
+
+START_TEST(test_token_shield_can_be_raised_itself)
+{
+	struct nursery_token *p = new_token(NULL), *s, *k;
+
+	ck_assert_int_eq(nursery_token_new_shielded(&s, p, NURSERY_NEVER), 0);
+	k = new_token(s);
+	ck_assert(nursery_token_cancel_with(s, 12, NULL));
+	ck_assert(nursery_token_is_cancelled(k));
+	ck_assert(!nursery_token_is_cancelled(p));
+	ck_assert_int_eq(nursery_token_cause(k, NURSERY_CANCEL, NULL), 12);
+	nursery_token_unref(k);
+	nursery_token_unref(s);
+	nursery_token_unref(p);
+}
+END_TEST
+
+/* The handle of the shield goes; those behind it stay behind it. */
+START_TEST(test_token_released_shield_still_shields)
+{
+	struct nursery_token *p = new_token(NULL), *s, *k;
+
+	ck_assert_int_eq(nursery_token_new_shielded(&s, p, NURSERY_NEVER), 0);
+	k = new_token(s);
+	nursery_token_unref(s);
+	nursery_token_cancel(p);
+	ck_assert(!nursery_token_is_cancelled(k));
+	nursery_token_raise(p, NURSERY_ABORT, 0, NULL);
+	ck_assert(nursery_token_is_cancelled(k));
+	nursery_token_unref(k);
+	nursery_token_unref(p);
+}
+END_TEST
+
+/* A shield whose parent is gone behaves as a root. */
+START_TEST(test_token_shield_outlives_its_parent)
+{
+	struct nursery_token *p = new_token(NULL), *s;
+
+	ck_assert_int_eq(nursery_token_new_shielded(&s, p,
+	    nursery_after(NURSERY_MS)), 0);
+	nursery_token_unref(p);
+	ck_assert_int_eq(nursery_token_wait(s, nursery_after(3 *
+	    NURSERY_MS)), ETIMEDOUT);
+	ck_assert(nursery_token_cancel(s));
+	nursery_token_unref(s);
+}
+END_TEST
+
+/* ---- release ---- */
+
 /* The middle goes first; its child must go on hearing the root. */
 START_TEST(test_token_grandchild_outlives_released_middle)
 {
-	struct nursery_token *root = fresh(NULL), *middle = fresh(root),
-	    *leaf = fresh(middle);
+	struct nursery_callback cb[2] = { 0 };
+	struct nursery_token *root = new_token(NULL), *middle =
+	    new_token(root), *leaf = new_token(middle);
+	int ran = 0;
 
+	nursery_token_on_cancel(root, &cb[0], count_up, &ran);
+	nursery_token_on_cancel(leaf, &cb[1], count_up, &ran);
 	nursery_token_unref(middle);
 	ck_assert(!nursery_token_is_cancelled(leaf));
 	nursery_token_cancel_with(root, 5, NULL);
+	ck_assert_int_eq(ran, 2);
 	ck_assert(nursery_token_is_cancelled(leaf));
 	ck_assert_int_eq(nursery_token_cause(leaf, NURSERY_CANCEL, NULL), 5);
 	nursery_token_unref(root);
@@ -99,27 +506,13 @@ START_TEST(test_token_grandchild_outlives_released_middle)
 }
 END_TEST
 
-START_TEST(test_token_child_of_cancelled_is_born_cancelled)
-{
-	struct nursery_token *p = fresh(NULL), *c;
-
-	nursery_token_raise(p, NURSERY_ABORT, 9, NULL);
-	c = fresh(p);
-	ck_assert_int_eq(nursery_token_level(c), NURSERY_ABORT);
-	nursery_token_unref(p);
-	ck_assert_int_eq(nursery_token_cause(c, NURSERY_ABORT, NULL), 9);
-	ck_assert_int_eq(nursery_token_wait(c, NURSERY_NEVER), 0);
-	nursery_token_unref(c);
-}
-END_TEST
-
 START_TEST(test_token_release_never_cancels)
 {
-	struct nursery_token *p = fresh(NULL), *c[3];
+	struct nursery_token *p = new_token(NULL), *c[3];
 	int i;
 
 	for (i = 0; i < 3; i++)
-		c[i] = fresh(p);
+		c[i] = new_token(p);
 	nursery_token_unref(p);
 	for (i = 0; i < 3; i++) {
 		ck_assert(!nursery_token_is_cancelled(c[i]));
@@ -128,317 +521,184 @@ START_TEST(test_token_release_never_cancels)
 }
 END_TEST
 
-START_TEST(test_token_at_drain_is_cancelled_by_drain)
+/* The orphans of a released root hear nothing of each other. */
+START_TEST(test_token_orphans_are_roots)
 {
-	struct nursery_token *p = fresh(NULL), *t, *k;
+	struct nursery_token *p = new_token(NULL), *a = new_token(p),
+	    *b = new_token(p), *below = new_token(a);
 
-	ck_assert_int_eq(nursery_token_new_at(&t, p, NURSERY_DRAIN), 0);
-	k = fresh(t);
-	nursery_token_raise(p, NURSERY_DRAIN, 77, "drain");
-	ck_assert_int_eq(nursery_token_level(t), NURSERY_CANCEL);
-	ck_assert_int_eq(nursery_token_level(p), NURSERY_DRAIN);
-	ck_assert_int_eq(nursery_token_cause(k, NURSERY_CANCEL, NULL), 77);
-	nursery_token_unref(t);
 	nursery_token_unref(p);
-	ck_assert_int_eq(nursery_token_cause(k, NURSERY_CANCEL, NULL), 77);
-	nursery_token_unref(k);
+	nursery_token_cancel(a);
+	ck_assert(nursery_token_is_cancelled(below));
+	ck_assert(!nursery_token_is_cancelled(b));
+	nursery_token_unref(below);
+	nursery_token_unref(a);
+	nursery_token_unref(b);
 }
 END_TEST
 
-START_TEST(test_token_shield_hears_only_abort)
+/* First to last (0), last to first (1), the middle first (2). */
+START_TEST(test_token_children_may_go_in_any_order)
 {
-	struct nursery_token *p = fresh(NULL), *s, *k;
-
-	ck_assert_int_eq(nursery_token_new_shielded(&s, p, NURSERY_NEVER), 0);
-	k = fresh(s);
-	nursery_token_cancel(p);
-	ck_assert(!nursery_token_is_cancelled(s));
-	ck_assert(!nursery_token_is_cancelled(k));
-	nursery_token_raise(p, NURSERY_ABORT, 0, NULL);
-	ck_assert_int_eq(nursery_token_level(k), NURSERY_ABORT);
-	nursery_token_unref(k);
-	nursery_token_unref(s);
-	nursery_token_unref(p);
-}
-END_TEST
-
-START_TEST(test_token_shield_falls_at_its_bound)
-{
-	struct nursery_token *p = fresh(NULL), *s;
-
-	ck_assert_int_eq(nursery_token_new_shielded(&s, p,
-	    nursery_after(20 * NURSERY_MS)), 0);
-	nursery_token_cancel_with(p, 6, NULL);
-	ck_assert_int_eq(nursery_token_wait(s, NURSERY_NEVER), 0);
-	ck_assert_int_eq(nursery_token_cause(s, NURSERY_CANCEL, NULL), 6);
-	nursery_token_unref(s);
-	nursery_token_unref(p);
-}
-END_TEST
-
-START_TEST(test_token_deadline_fires_as_cancel)
-{
-	struct nursery_token *p = fresh(NULL), *c = fresh(p);
-	int64_t soon = nursery_after(10 * NURSERY_MS);
-
-	ck_assert_int_eq(nursery_token_set_deadline(p,
-	    nursery_after(NURSERY_SECOND * 3600)), 0);
-	ck_assert_int_eq(nursery_token_set_deadline(p, soon), 0);
-	ck_assert(nursery_token_deadline(c) == soon);
-	ck_assert_int_eq(nursery_token_wait(c, NURSERY_NEVER), 0);
-	ck_assert(nursery_now() >= soon);
-	ck_assert_int_eq(nursery_token_cause(c, NURSERY_CANCEL, NULL),
-	    ETIMEDOUT);
-	nursery_token_unref(c);
-	nursery_token_unref(p);
-}
-END_TEST
-
-START_TEST(test_token_callback_runs_once_after_the_levels)
-{
-	struct nursery_token *t = fresh(NULL);
-	struct nursery_callback a = { 0 }, late = { 0 };
-	int ran = 0;
-
-	ck_assert_int_eq(nursery_token_on_cancel(t, &a, count_up, &ran), 0);
-	nursery_token_raise(t, NURSERY_DRAIN, 0, NULL);
-	ck_assert_int_eq(ran, 0);
-	nursery_token_cancel(t);
-	nursery_token_raise(t, NURSERY_ABORT, 0, NULL);
-	ck_assert_int_eq(ran, 1);
-	ck_assert_int_eq(nursery_token_on_cancel(t, &late, count_up, &ran),
-	    0);
-	ck_assert_int_eq(ran, 2);
-	nursery_callback_remove(&a);
-	nursery_callback_remove(&late);
-	nursery_token_unref(t);
-}
-END_TEST
-
-START_TEST(test_token_removed_callback_never_runs)
-{
-	struct nursery_token *t = fresh(NULL);
-	struct nursery_callback a = { 0 }, b = { 0 };
-	int ran = 0;
-
-	nursery_token_on_cancel(t, &a, count_up, &ran);
-	nursery_token_on_cancel(t, &b, count_up, &ran);
-	nursery_callback_remove(&a);
-	ck_assert_int_eq(nursery_callback_try_remove(&b), 0);
-	nursery_token_cancel(t);
-	ck_assert_int_eq(ran, 0);
-	nursery_token_unref(t);
-}
-END_TEST
-
-struct self_removal {
-	struct nursery_callback *cb;
-	struct nursery_token *t;
-	int ran;
-};
-
-/* Everything that a callback may do, on its own token. */
-static void
-reentrant(void *arg)
-{
-	struct self_removal *s = arg;
-	struct nursery_token *kid;
-
-	s->ran++;
-	nursery_callback_remove(s->cb);
-	free(s->cb);
-	ck_assert(!nursery_token_cancel(s->t));
-	ck_assert_int_eq(nursery_token_new(&kid, s->t), 0);
-	ck_assert(nursery_token_is_cancelled(kid));
-	nursery_token_unref(kid);
-}
-
-START_TEST(test_token_callback_may_free_itself)
-{
-	struct self_removal s = { calloc(1, sizeof *s.cb), fresh(NULL), 0 };
-
-	nursery_token_on_cancel(s.t, s.cb, reentrant, &s);
-	nursery_token_cancel(s.t);
-	ck_assert_int_eq(s.ran, 1);
-	nursery_token_unref(s.t);
-}
-END_TEST
-
-/* tokio-util has no test of its guards: leaving the scope cancels. */
-START_TEST(test_token_guard_cancels_on_leaving)
-{
-	struct nursery_token *t = fresh(NULL);
-
-	{
-		nursery_guard_auto struct nursery_token *g =
-		    nursery_token_ref(t);
-		ck_assert(!nursery_token_is_cancelled(g));
-	}
-	ck_assert(nursery_token_is_cancelled(t));
-	nursery_token_unref(t);
-}
-END_TEST
-
-START_TEST(test_token_taken_guard_is_disarmed)
-{
-	struct nursery_token *t = fresh(NULL), *kept = NULL;
-
-	{
-		nursery_guard_auto struct nursery_token *g =
-		    nursery_token_ref(t);
-		kept = nursery_token_take(&g);
-	}
-	ck_assert(!nursery_token_is_cancelled(t));
-	nursery_token_drop(&kept);
-	ck_assert_ptr_null(kept);
-	nursery_token_unref(t);
-}
-END_TEST
-
-static void *
-deep_chain(void *unused)
-{
-	struct nursery_token **t = malloc(1000000 * sizeof *t);
-	size_t i;
-
-	t[0] = fresh(NULL);
-	for (i = 1; i < 1000000; i++)
-		t[i] = fresh(t[i - 1]);
-	nursery_token_cancel(t[0]);
-	ck_assert(nursery_token_is_cancelled(t[999999]));
-	for (i = 0; i < 1000000; i += 2)
-		nursery_token_unref(t[i]);
-	for (i = 999999; i < 1000000; i -= 2)
-		nursery_token_unref(t[i]);
-	free(t);
-	return unused;
-}
-
-START_TEST(test_token_chain_of_a_million_on_64k_of_stack)
-{
-	pthread_attr_t a;
-	pthread_t id;
-
-	pthread_attr_init(&a);
-	pthread_attr_setstacksize(&a, 64 * 1024);
-	ck_assert_int_eq(pthread_create(&id, &a, deep_chain, NULL), 0);
-	pthread_join(id, NULL);
-	pthread_attr_destroy(&a);
-}
-END_TEST
-
-struct racer {
-	pthread_barrier_t *start;
-	struct nursery_token *t, *below;
-	int ok;
-};
-
-static void *
-cancel_and_look(void *arg)
-{
-	struct racer *r = arg;
-
-	pthread_barrier_wait(r->start);
-	nursery_token_cancel(r->t);
-	r->ok = nursery_token_is_cancelled(r->below);
-	return NULL;
-}
-
-/* G, P, C, D: two cancels race, and each that returns has told D. */
-START_TEST(test_token_racing_cancels_both_reach_the_leaf)
-{
-	struct nursery_token *g, *p, *c, *d;
-	pthread_barrier_t start;
-	struct racer a, b;
-	pthread_t id[2];
-	int round;
-
-	for (round = 0; round < 500; round++) {
-		g = fresh(NULL);
-		p = fresh(g);
-		c = fresh(p);
-		d = fresh(c);
-		pthread_barrier_init(&start, NULL, 2);
-		a = (struct racer){ &start, g, d, 0 };
-		b = (struct racer){ &start, p, d, 0 };
-		pthread_create(&id[0], NULL, cancel_and_look, &a);
-		pthread_create(&id[1], NULL, cancel_and_look, &b);
-		pthread_join(id[0], NULL);
-		pthread_join(id[1], NULL);
-		ck_assert(a.ok && b.ok);
-		nursery_token_unref(g);
-		nursery_token_unref(p);
-		nursery_token_unref(c);
-		nursery_token_unref(d);
-		pthread_barrier_destroy(&start);
-	}
-}
-END_TEST
-
-static void *
-wait_for_it(void *arg)
-{
-	nursery_token_wait(arg, NURSERY_NEVER);
-	return NULL;
-}
-
-START_TEST(test_token_wakes_many_waiters)
-{
-	struct nursery_token *root = fresh(NULL), *kid[64];
-	pthread_t id[64];
+	static const int orders[3][3] = { { 0, 1, 2 }, { 2, 1, 0 },
+		{ 1, 0, 2 } };
+	struct nursery_token *p = new_token(NULL), *c[3], *still;
 	int i;
 
-	for (i = 0; i < 64; i++) {
-		kid[i] = fresh(root);
-		pthread_create(&id[i], NULL, wait_for_it, kid[i]);
+	for (i = 0; i < 3; i++)
+		c[i] = new_token(p);
+	for (i = 0; i < 3; i++) {
+		nursery_token_unref(c[orders[_i][i]]);
+		ck_assert(!nursery_token_is_cancelled(p));
+		still = new_token(p);
+		nursery_token_unref(still);
 	}
+	still = new_token(p);
+	nursery_token_cancel(p);
+	ck_assert(nursery_token_is_cancelled(still));
+	nursery_token_unref(still);
+	nursery_token_unref(p);
+}
+END_TEST
+
+/* A chain in which each stage makes the next and ends: memory stays. */
+START_TEST(test_token_hand_off_chain_needs_no_memory)
+{
+	struct nursery_token *root = new_token(NULL), *t = new_token(root),
+	    *next;
+	unsigned i;
+
+	for (i = 0; i < scaled(1000000); i++) {
+		next = new_token(t);
+		nursery_token_unref(t);
+		t = next;
+	}
+	ck_assert_uint_le(live_tokens(), 3);
+	nursery_token_cancel_with(root, 6, NULL);
+	ck_assert(nursery_token_is_cancelled(t));
+	ck_assert_int_eq(nursery_token_cause(t, NURSERY_CANCEL, NULL), 6);
+	nursery_token_unref(t);
+	nursery_token_unref(root);
+}
+END_TEST
+
+/* A random tree whose inner handles are all given back. */
+START_TEST(test_token_dead_inner_tokens_never_outnumber_leaves)
+{
+	enum { COUNT = 4000 };
+	static struct nursery_token *t[COUNT];
+	static bool inner[COUNT];
+	struct nursery_token *root = new_token(NULL);
+	uint64_t leaves = 0;
+	struct rng r;
+	unsigned i, up;
+
+	rng_init(&r, 7);
+	t[0] = root;
+	for (i = 1; i < COUNT; i++) {
+		up = rng_below(&r, i);
+		t[i] = new_token(t[up]);
+		inner[up] = true;
+	}
+	for (i = 1; i < COUNT; i++) {
+		if (inner[i])
+			nursery_token_unref(t[i]);
+		else
+			leaves++;
+	}
+	ck_assert_uint_le(live_tokens(), 2 * leaves + 1);
 	nursery_token_cancel(root);
-	for (i = 0; i < 64; i++) {
-		pthread_join(id[i], NULL);
-		nursery_token_unref(kid[i]);
+	for (i = 1; i < COUNT; i++) {
+		if (inner[i])
+			continue;
+		ck_assert(nursery_token_is_cancelled(t[i]));
+		nursery_token_unref(t[i]);
 	}
 	nursery_token_unref(root);
 }
 END_TEST
 
-static int
-block_in_read(void *arg)
-{
-	char byte;
+/* ---- without recursion: a million deep, a million wide ---- */
 
-	while (read(*(int *)arg, &byte, 1) < 0)
-		if (errno != EINTR)
-			return errno;
-		else
-			return EINTR;
-	return 0;
+struct deep {
+	struct nursery_token **t;
+	size_t count;
+	int order;
+	bool ok;
+};
+
+static void
+release_in_order(const struct deep *d)
+{
+	size_t i, n = d->count;
+
+	for (i = 0; i < n; i++)
+		if (d->order == 0)
+			nursery_token_unref(d->t[i]);
+		else if (d->order == 1)
+			nursery_token_unref(d->t[n - 1 - i]);
+		else if (i % 2 == 0)
+			nursery_token_unref(d->t[i]);
+	for (i = n; d->order == 2 && i-- > 0;)
+		if (i % 2 == 1)
+			nursery_token_unref(d->t[i]);
 }
 
 static void *
-cancel_later(void *arg)
+deep_chain(void *arg)
 {
-	nursery_token_cancel(arg);
+	struct deep *d = arg;
+	size_t i;
+
+	d->ok = true;
+	for (i = 0; i < d->count && d->ok; i++)
+		d->ok = nursery_token_new(&d->t[i], i == 0 ? NULL :
+		    d->t[i - 1]) == 0;
+	if (!d->ok)
+		return NULL;
+	d->ok = nursery_token_cancel_with(d->t[0], 31, NULL) &&
+	    nursery_token_is_cancelled(d->t[d->count - 1]) &&
+	    nursery_token_cause(d->t[d->count - 1], NURSERY_CANCEL, NULL) ==
+	    31;
+	release_in_order(d);
 	return NULL;
 }
 
-START_TEST(test_token_run_breaks_a_blocked_call)
+/* From the top (0), from the bottom (1), every second one first (2). */
+START_TEST(test_token_chain_of_a_million_on_64k_of_stack)
 {
-	struct nursery_token *t;
-	int fds[2], result, i, rc;
+	struct deep d = { .count = scaled(1000000), .order = _i };
+	pthread_attr_t a;
 	pthread_t id;
 
-	ck_assert_int_eq(pipe(fds), 0);
-	for (i = 0; i < 200; i++) {
-		t = fresh(NULL);
-		result = -1;
-		pthread_create(&id, NULL, cancel_later, t);
-		rc = nursery_token_run(t, block_in_read, &fds[0], &result);
-		ck_assert(rc == ECANCELED ? result == -1 : result == EINTR);
-		pthread_join(id, NULL);
-		nursery_token_unref(t);
+	d.t = calloc(d.count, sizeof *d.t);
+	ck_assert_ptr_nonnull(d.t);
+	pthread_attr_init(&a);
+	pthread_attr_setstacksize(&a, 64 * 1024);
+	ck_assert_int_eq(pthread_create(&id, &a, deep_chain, &d), 0);
+	(void)end_thread(id);
+	pthread_attr_destroy(&a);
+	free(d.t);
+	ck_assert(d.ok);
+}
+END_TEST
+
+START_TEST(test_token_cancel_of_a_million_children)
+{
+	size_t count = scaled(1000000), i;
+	struct nursery_token *p = new_token(NULL), **c = calloc(count,
+	    sizeof *c);
+
+	ck_assert_ptr_nonnull(c);
+	for (i = 0; i < count; i++)
+		c[i] = new_token(p);
+	ck_assert(nursery_token_cancel(p));
+	for (i = 0; i < count; i++) {
+		ck_assert(nursery_token_is_cancelled(c[i]));
+		nursery_token_unref(c[i]);
 	}
-	close(fds[0]);
-	close(fds[1]);
+	nursery_token_unref(p);
+	free(c);
 }
 END_TEST
 
@@ -450,24 +710,44 @@ main(void)
 
 	tcase_add_test(c, test_token_fresh_is_live);
 	tcase_add_test(c, test_token_cancel_is_true_for_the_first_only);
+	tcase_add_test(c,
+	    test_token_cancel_of_a_child_cancelled_from_above_is_false);
+	tcase_add_test(c, test_token_level_only_rises);
+	tcase_add_test(c, test_token_first_word_has_the_level);
 	tcase_add_test(c, test_token_cancel_goes_down_only);
+	tcase_add_test(c,
+	    test_token_cancel_reaches_all_descendants_and_no_other);
+	tcase_add_test(c, test_token_ref_is_the_same_token);
 	tcase_add_test(c, test_token_cause_says_who_and_why);
-	tcase_add_test(c, test_token_grandchild_outlives_released_middle);
+	tcase_add_test(c, test_token_code_0_means_ecanceled);
+	tcase_add_test(c, test_token_levels_passed_over_have_the_same_cause);
+	tcase_add_test(c, test_token_first_cause_of_each_level_stays);
+	tcase_add_test(c,
+	    test_token_cause_below_the_level_is_0_and_writes_nothing);
+	tcase_add_test(c, test_token_cause_fills_as_far_as_size_reaches);
 	tcase_add_test(c, test_token_child_of_cancelled_is_born_cancelled);
-	tcase_add_test(c, test_token_release_never_cancels);
-	tcase_add_test(c, test_token_at_drain_is_cancelled_by_drain);
+	tcase_add_test(c, test_token_child_of_draining_is_born_draining);
+	tcase_add_test(c,
+	    test_token_live_parent_of_cancelled_child_has_live_children);
+	tcase_add_loop_test(c, test_token_at_a_level_is_cancelled_by_it,
+	    NURSERY_DRAIN, NURSERY_ABORT + 1);
+	tcase_add_test(c, test_token_at_drain_is_heard_through_when_released);
 	tcase_add_test(c, test_token_shield_hears_only_abort);
-	tcase_add_test(c, test_token_shield_falls_at_its_bound);
-	tcase_add_test(c, test_token_deadline_fires_as_cancel);
-	tcase_add_test(c, test_token_callback_runs_once_after_the_levels);
-	tcase_add_test(c, test_token_removed_callback_never_runs);
-	tcase_add_test(c, test_token_callback_may_free_itself);
-	tcase_add_test(c, test_token_guard_cancels_on_leaving);
-	tcase_add_test(c, test_token_taken_guard_is_disarmed);
-	tcase_add_test(c, test_token_chain_of_a_million_on_64k_of_stack);
-	tcase_add_test(c, test_token_racing_cancels_both_reach_the_leaf);
-	tcase_add_test(c, test_token_wakes_many_waiters);
-	tcase_add_test(c, test_token_run_breaks_a_blocked_call);
+	tcase_add_test(c, test_token_shield_below_cancelled_is_born_live);
+	tcase_add_test(c, test_token_shield_can_be_raised_itself);
+	tcase_add_test(c, test_token_released_shield_still_shields);
+	tcase_add_test(c, test_token_shield_outlives_its_parent);
+	tcase_add_test(c, test_token_grandchild_outlives_released_middle);
+	tcase_add_test(c, test_token_release_never_cancels);
+	tcase_add_test(c, test_token_orphans_are_roots);
+	tcase_add_loop_test(c, test_token_children_may_go_in_any_order, 0, 3);
+	tcase_add_test(c, test_token_hand_off_chain_needs_no_memory);
+	tcase_add_test(c,
+	    test_token_dead_inner_tokens_never_outnumber_leaves);
+	tcase_add_loop_test(c, test_token_chain_of_a_million_on_64k_of_stack,
+	    0, 3);
+	tcase_add_test(c, test_token_cancel_of_a_million_children);
 	suite_add_tcase(s, c);
+	announce_seed("test_token");
 	return run_suite(s);
 }

@@ -1,10 +1,93 @@
 /* SPDX-License-Identifier: MIT */
+#include "config.h"
+
 #include "support.h"
 
+#include "base/slab.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sched.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifdef HAVE_VALGRIND_MEMCHECK_H
+#include <valgrind/valgrind.h>
+#else
+#define RUNNING_ON_VALGRIND	0
+#endif
+
+#ifdef __has_feature
+#if __has_feature(thread_sanitizer)
+#define UNDER_TSAN	1
+#elif __has_feature(address_sanitizer)
+#define UNDER_ASAN	1
+#endif
+#endif
+#ifdef __SANITIZE_THREAD__
+#define UNDER_TSAN	1
+#endif
+#ifdef __SANITIZE_ADDRESS__
+#define UNDER_ASAN	1
+#endif
+
+#ifdef UNDER_TSAN
+/* Tests fork while threads run, and the children start threads. */
+const char *__tsan_default_options(void);
+__attribute__((visibility("default"))) const char *
+__tsan_default_options(void)
+{
+	return "die_after_fork=0";
+}
+#endif
+
+#define CASE_TIMEOUT	60
+#define PATIENCE	20	/* seconds */
+
+static int descriptors_before;
+
+/* ---- suites ---- */
+
+static unsigned
+multiplier(void)
+{
+	const char *text = getenv("CK_TIMEOUT_MULTIPLIER");
+	int v = text == NULL ? 1 : atoi(text);
+
+	return v < 1 ? 1u : (unsigned)v;
+}
+
+int64_t
+patience(void)
+{
+	return nursery_after(PATIENCE * NURSERY_SECOND * multiplier());
+}
+
+bool
+costs_are_distorted(void)
+{
+#if defined UNDER_TSAN || defined UNDER_ASAN
+	return true;
+#else
+	return RUNNING_ON_VALGRIND != 0;
+#endif
+}
+
+unsigned
+scaled(unsigned n)
+{
+#ifdef UNDER_TSAN
+	return n / 10;
+#else
+	return RUNNING_ON_VALGRIND ? n / 10 : n;
+#endif
+}
 
 int
 run_suite(Suite *s)
@@ -18,8 +101,34 @@ run_suite(Suite *s)
 	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-void
-assert_nothing_lives(void)
+static int
+note_self(struct nursery_token *t, void *arg)
+{
+	(void)t;
+	*(struct nursery_task **)arg = nursery_self();
+	return 0;
+}
+
+/* What the counters cannot show: a slot of a slab that nobody gave back.
+ * A nursery and a task made for the purpose say which slabs those are. */
+static void
+assert_slabs_are_empty(void)
+{
+	struct nur_slab *nurseries, *tasks;
+	struct nursery_task *task = NULL;
+	struct nursery *n;
+
+	ck_assert_int_eq(nursery_open(&n, NULL), 0);
+	nurseries = nur_chunk_of(n)->slab;
+	ck_assert_int_eq(nursery_spawn(n, note_self, &task), 0);
+	ck_assert_int_eq(nursery_close(&n), 0);
+	tasks = nur_chunk_of(task)->slab;
+	ck_assert_uint_eq(nur_slab_live(nurseries), 0);
+	ck_assert_uint_eq(nur_slab_live(tasks), 0);
+}
+
+static void
+assert_counters_are_zero(void)
 {
 	struct nursery_stats s = NURSERY_STATS_INIT;
 
@@ -30,21 +139,76 @@ assert_nothing_lives(void)
 	ck_assert_uint_eq(s.tokens, 0);
 }
 
+void
+assert_nothing_lives(void)
+{
+	assert_counters_are_zero();
+	assert_slabs_are_empty();
+}
+
+static int
+case_timeout(void)
+{
+	const char *text = getenv("NUR_TEST_TIMEOUT");
+	int v = text == NULL ? 0 : atoi(text);
+
+	return v > 0 ? v : CASE_TIMEOUT;
+}
+
+/* The test is about to be killed as hanging: show on what. */
+static void
+show_and_die(int signo)
+{
+	static const char text[] = "the test hangs; the tree:\n";
+
+	(void)signo;
+	(void)!write(STDERR_FILENO, text, sizeof text - 1);
+	(void)signal(SIGALRM, SIG_DFL);
+	(void)alarm(1);
+	(void)nursery_dump(stderr, NURSERY_TEXT);
+	abort();
+}
+
+static void
+before_test(void)
+{
+	int timeout = case_timeout() * (int)multiplier();
+
+	(void)signal(SIGALRM, show_and_die);
+	(void)alarm((unsigned)(timeout - 2));
+	descriptors_before = count_descriptors();
+}
+
+static void
+after_test(void)
+{
+	assert_nothing_lives();
+	ck_assert_int_eq(count_descriptors(), descriptors_before);
+	(void)alarm(0);
+}
+
 TCase *
 leakless_case(const char *name)
 {
 	TCase *c = tcase_create(name);
 
-	tcase_set_timeout(c, 60);
-	tcase_add_checked_fixture(c, NULL, assert_nothing_lives);
+	tcase_set_timeout(c, case_timeout());
+	tcase_add_checked_fixture(c, before_test, after_test);
 	return c;
 }
+
+/* ---- gates ---- */
 
 void
 gate_init(struct gate *g)
 {
+	pthread_condattr_t a;
+
+	pthread_condattr_init(&a);
+	pthread_condattr_setclock(&a, CLOCK_MONOTONIC);
 	pthread_mutex_init(&g->lock, NULL);
-	pthread_cond_init(&g->changed, NULL);
+	pthread_cond_init(&g->changed, &a);
+	pthread_condattr_destroy(&a);
 	g->arrived = g->open = 0;
 }
 
@@ -59,13 +223,29 @@ gate_pass(struct gate *g)
 	pthread_mutex_unlock(&g->lock);
 }
 
+bool
+gate_await_by(struct gate *g, int count, int64_t deadline)
+{
+	struct timespec until = {
+		.tv_sec = (time_t)(deadline / NURSERY_SECOND),
+		.tv_nsec = (long)(deadline % NURSERY_SECOND)
+	};
+	bool came;
+	int rc = 0;
+
+	pthread_mutex_lock(&g->lock);
+	while (g->arrived < count && rc == 0)
+		rc = pthread_cond_timedwait(&g->changed, &g->lock, &until);
+	came = g->arrived >= count;
+	pthread_mutex_unlock(&g->lock);
+	return came;
+}
+
 void
 gate_await(struct gate *g, int count)
 {
-	pthread_mutex_lock(&g->lock);
-	while (g->arrived < count)
-		pthread_cond_wait(&g->changed, &g->lock);
-	pthread_mutex_unlock(&g->lock);
+	ck_assert_msg(gate_await_by(g, count, patience()),
+	    "fewer than %d came to the gate", count);
 }
 
 void
@@ -77,33 +257,376 @@ gate_open(struct gate *g)
 	pthread_mutex_unlock(&g->lock);
 }
 
-static int
-count_in_dump(const char *op)
+/* ---- looking from outside ---- */
+
+/* No assertion: also used where no test runs. */
+static char *
+try_dump_text(void)
 {
-	char *text = NULL, where[64];
+	char *text = NULL;
 	size_t len = 0;
 	FILE *f = open_memstream(&text, &len);
-	const char *at;
+
+	if (f == NULL)
+		return NULL;
+	if (nursery_dump(f, NURSERY_TEXT) != 0)
+		len = 0;
+	fclose(f);
+	return text;
+}
+
+char *
+dump_text(void)
+{
+	char *text = try_dump_text();
+
+	ck_assert_ptr_nonnull(text);
+	return text;
+}
+
+void
+await_in_dump(const char *wanted)
+{
+	int64_t until = patience();
+	char *text;
+	bool found = false;
+
+	while (!found) {
+		text = dump_text();
+		found = strstr(text, wanted) != NULL;
+		if (!found && nursery_now() >= until)
+			ck_abort_msg("\"%s\" is not in the dump:\n%s", wanted,
+			    text);
+		free(text);
+		sched_yield();
+	}
+}
+
+static bool
+is_asleep(pid_t tid)
+{
+	char path[64], line[512], state = '?';
+	const char *after;
+	FILE *f;
+
+	snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)tid);
+	f = fopen(path, "re");
+	if (f == NULL)
+		return false;
+	/* The name before the state may hold blanks, but ends in ')'. */
+	if (fgets(line, sizeof line, f) != NULL &&
+	    (after = strrchr(line, ')')) != NULL && after[1] == ' ')
+		state = after[2];
+	fclose(f);
+	return state == 'S';
+}
+
+void
+await_asleep(pid_t tid)
+{
+	int64_t until = patience();
+
+	while (!is_asleep(tid)) {
+		ck_assert_msg(nursery_now() < until,
+		    "thread %d does not sleep", (int)tid);
+		sched_yield();
+	}
+}
+
+static bool
+others_sleep(void)
+{
+	DIR *d = opendir("/proc/self/task");
+	const struct dirent *e;
+	bool all = true;
+	pid_t tid;
+
+	ck_assert_ptr_nonnull(d);
+	while ((e = readdir(d)) != NULL) {
+		tid = atoi(e->d_name);
+		if (tid > 0 && tid != own_tid() && !is_asleep(tid))
+			all = false;
+	}
+	closedir(d);
+	return all;
+}
+
+void
+await_others_asleep(void)
+{
+	int64_t until = patience();
+
+	while (!others_sleep()) {
+		ck_assert_msg(nursery_now() < until, "somebody is busy");
+		sched_yield();
+	}
+}
+
+bool
+tasks_are_in(const char *op, int count)
+{
+	char *text = try_dump_text(), *line, *save = NULL, where[2][64];
+	const char *thread;
 	int n = 0;
 
-	ck_assert_ptr_nonnull(f);
-	ck_assert_int_eq(nursery_dump(f, NURSERY_TEXT), 0);
-	fclose(f);
-	snprintf(where, sizeof where, " in %s", op);
-	for (at = text; (at = strstr(at, where)) != NULL; at++)
-		n++;
+	snprintf(where[0], sizeof where[0], " in %s ", op);
+	snprintf(where[1], sizeof where[1], " in %s(", op);
+	for (line = text == NULL ? NULL : strtok_r(text, "\n", &save);
+	    line != NULL; line = strtok_r(NULL, "\n", &save)) {
+		if (strstr(line, where[0]) == NULL &&
+		    strstr(line, where[1]) == NULL)
+			continue;
+		thread = strstr(line, " thread ");
+		if (thread != NULL && is_asleep(atoi(thread + 8)))
+			n++;
+	}
 	free(text);
-	return n;
+	return n == count;
 }
 
 void
 await_tasks_in(const char *op, int count)
 {
-	int64_t until = nursery_after(30 * NURSERY_SECOND);
+	int64_t until = patience();
 
-	while (count_in_dump(op) != count) {
+	while (!tasks_are_in(op, count)) {
 		ck_assert_msg(nursery_now() < until, "no %d tasks in %s",
 		    count, op);
 		sched_yield();
 	}
+}
+
+void
+await_idle_threads(unsigned count)
+{
+	struct nursery_stats s = NURSERY_STATS_INIT;
+	int64_t until = patience();
+
+	for (;;) {
+		ck_assert_int_eq(nursery_get_stats(&s), 0);
+		if (s.threads == count && s.idle_threads == count)
+			return;
+		ck_assert_msg(nursery_now() < until,
+		    "%u of %u threads are idle", (unsigned)s.idle_threads,
+		    (unsigned)s.threads);
+		sched_yield();
+	}
+}
+
+pid_t
+own_tid(void)
+{
+	return (pid_t)syscall(SYS_gettid);
+}
+
+static bool
+is_eventfd(const char *name)
+{
+	char path[300], what[64];
+	ssize_t n;
+
+	snprintf(path, sizeof path, "/proc/self/fd/%s", name);
+	n = readlink(path, what, sizeof what - 1);
+	what[n < 0 ? 0 : n] = '\0';
+	return strstr(what, "eventfd") != NULL;
+}
+
+int
+count_descriptors(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	const struct dirent *e;
+	int n = 0;
+
+	ck_assert_ptr_nonnull(d);
+	while ((e = readdir(d)) != NULL)
+		if (e->d_name[0] != '.' && !is_eventfd(e->d_name))
+			n++;
+	closedir(d);
+	return n;
+}
+
+bool
+same_signals(const sigset_t *a, const sigset_t *b)
+{
+	int signo;
+
+	for (signo = 1; signo <= SIGRTMAX; signo++)
+		if (sigismember(a, signo) != sigismember(b, signo))
+			return false;
+	return true;
+}
+
+/* ---- threads of the application ---- */
+
+pthread_t
+start_thread(void *(*fn)(void *), void *arg)
+{
+	pthread_t id;
+
+	ck_assert_int_eq(pthread_create(&id, NULL, fn, arg), 0);
+	return id;
+}
+
+void *
+end_thread(pthread_t id)
+{
+	void *result;
+
+	ck_assert_int_eq(pthread_join(id, &result), 0);
+	return result;
+}
+
+/* ---- chance ---- */
+
+uint64_t
+test_seed(void)
+{
+	static uint64_t seed;
+	const char *text = getenv("NUR_SEED");
+
+	if (seed != 0)
+		return seed;
+	if (text != NULL)
+		seed = strtoull(text, NULL, 10);
+	else
+		seed = (uint64_t)nursery_now() * 2654435761u % 1000000007u;
+	if (seed == 0)
+		seed = 1;
+	return seed;
+}
+
+void
+announce_seed(const char *program)
+{
+	printf("%s: NUR_SEED=%llu\n", program,
+	    (unsigned long long)test_seed());
+	fflush(stdout);
+}
+
+void
+rng_init(struct rng *r, uint64_t salt)
+{
+	unsigned i;
+
+	r->state = test_seed() * UINT64_C(0x9e3779b97f4a7c15) ^
+	    (salt + 1) * UINT64_C(0xbf58476d1ce4e5b9);
+	if (r->state == 0)
+		r->state = 1;
+	for (i = 0; i < 8; i++)
+		(void)rng_below(r, 2);
+}
+
+unsigned
+rng_below(struct rng *r, unsigned bound)
+{
+	r->state ^= r->state << 13;
+	r->state ^= r->state >> 7;
+	r->state ^= r->state << 17;
+	return (unsigned)((r->state >> 32) % bound);
+}
+
+unsigned
+rounds(unsigned quick)
+{
+	const char *text = getenv("NUR_ROUNDS");
+	long v = text == NULL ? 0 : atol(text);
+
+	return v > 0 ? (unsigned)v : quick;
+}
+
+/* ---- processes ---- */
+
+/* Reads what the child says until its last descriptor is closed. */
+static void
+collect(struct outcome *o, int from, pid_t pid)
+{
+	size_t len = 0;
+	ssize_t n;
+
+	while ((n = read(from, o->text + len, sizeof o->text - 1 - len)) > 0)
+		len += (size_t)n;
+	o->text[len] = '\0';
+	close(from);
+	ck_assert_int_eq(waitpid(pid, &o->status, 0), pid);
+}
+
+static pid_t
+fork_with_pipe(int ends[2])
+{
+	pid_t pid;
+
+	fflush(NULL);
+	ck_assert_int_eq(pipe(ends), 0);
+	pid = fork();
+	ck_assert_int_ge(pid, 0);
+	if (pid != 0) {
+		close(ends[1]);
+		return pid;
+	}
+	(void)signal(SIGALRM, SIG_DFL);
+	(void)alarm((unsigned)(PATIENCE * multiplier()));
+	dup2(ends[1], STDERR_FILENO);
+	close(ends[0]);
+	close(ends[1]);
+	return 0;
+}
+
+void
+run_forked(struct outcome *o, int (*fn)(void *), void *arg)
+{
+	int ends[2];
+	pid_t pid = fork_with_pipe(ends);
+
+	if (pid == 0)
+		_exit(fn(arg));
+	collect(o, ends[0], pid);
+}
+
+void
+run_again(struct outcome *o, const char *part, const char *const *env)
+{
+	char self[4096];
+	ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
+	int ends[2];
+	pid_t pid;
+
+	ck_assert_int_gt(len, 0);
+	self[len] = '\0';
+	pid = fork_with_pipe(ends);
+	if (pid == 0) {
+		setenv("NUR_CHILD", part, 1);
+		for (; env != NULL && *env != NULL; env++)
+			putenv((char *)(uintptr_t)*env);
+		execl(self, self, (char *)NULL);
+		_exit(126);
+	}
+	collect(o, ends[0], pid);
+}
+
+const char *
+child_part(void)
+{
+	return getenv("NUR_CHILD");
+}
+
+void
+assert_good(const struct outcome *o)
+{
+	ck_assert_msg(WIFEXITED(o->status) && WEXITSTATUS(o->status) == 0,
+	    "child: status 0x%x, said \"%s\"", (unsigned)o->status, o->text);
+}
+
+void
+assert_aborted(const struct outcome *o, const char *message)
+{
+	const char *end = strchr(o->text, '\n');
+
+	ck_assert_msg(WIFSIGNALED(o->status) && WTERMSIG(o->status) ==
+	    SIGABRT, "child: status 0x%x, said \"%s\"", (unsigned)o->status,
+	    o->text);
+	ck_assert_msg(strstr(o->text, message) != NULL, "said \"%s\"",
+	    o->text);
+	ck_assert_msg(end != NULL && end[1] == '\0', "not one line: \"%s\"",
+	    o->text);
 }
