@@ -3,6 +3,8 @@
 TEST_LIBS = libtest.la libnursery-core.la $(CHECK_LIBS)
 TEST_FLAGS = $(AM_CPPFLAGS) -D_GNU_SOURCE -I$(top_srcdir)/tests/support
 INNER_FLAGS = $(TEST_FLAGS) -I$(top_srcdir)/lib
+# Tables that must have a row for each exported function read their list.
+MAP_FLAG = -DEXPORT_MAP='"$(abs_top_srcdir)/lib/nursery.map"'
 TEST_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 
 check_LTLIBRARIES += libtest.la
@@ -31,7 +33,14 @@ API_TESTS = \
 	test_stop \
 	test_token \
 	test_wait
-check_PROGRAMS += $(API_TESTS) test_fault
+UNIT_TESTS = \
+	test_attr \
+	test_list \
+	test_lock \
+	test_slab \
+	test_sync \
+	test_timer
+check_PROGRAMS += $(API_TESTS) $(UNIT_TESTS) test_fault
 
 test_callback_SOURCES = tests/api/test_callback.c
 test_callback_CPPFLAGS = $(TEST_FLAGS)
@@ -91,7 +100,7 @@ test_limits_CFLAGS = $(TEST_CFLAGS)
 test_limits_LDADD = $(TEST_LIBS)
 
 test_misuse_SOURCES = tests/api/test_misuse.c
-test_misuse_CPPFLAGS = $(TEST_FLAGS)
+test_misuse_CPPFLAGS = $(TEST_FLAGS) $(MAP_FLAG)
 test_misuse_CFLAGS = $(TEST_CFLAGS)
 test_misuse_LDADD = $(TEST_LIBS)
 
@@ -119,5 +128,35 @@ test_wait_SOURCES = tests/api/test_wait.c
 test_wait_CPPFLAGS = $(TEST_FLAGS)
 test_wait_CFLAGS = $(TEST_CFLAGS)
 test_wait_LDADD = $(TEST_LIBS)
+
+test_attr_SOURCES = tests/unit/test_attr.c
+test_attr_CPPFLAGS = $(INNER_FLAGS)
+test_attr_CFLAGS = $(TEST_CFLAGS)
+test_attr_LDADD = $(TEST_LIBS)
+
+test_list_SOURCES = tests/unit/test_list.c
+test_list_CPPFLAGS = $(INNER_FLAGS)
+test_list_CFLAGS = $(TEST_CFLAGS)
+test_list_LDADD = $(TEST_LIBS)
+
+test_lock_SOURCES = tests/unit/test_lock.c
+test_lock_CPPFLAGS = $(INNER_FLAGS)
+test_lock_CFLAGS = $(TEST_CFLAGS)
+test_lock_LDADD = $(TEST_LIBS)
+
+test_slab_SOURCES = tests/unit/test_slab.c
+test_slab_CPPFLAGS = $(INNER_FLAGS)
+test_slab_CFLAGS = $(TEST_CFLAGS)
+test_slab_LDADD = $(TEST_LIBS)
+
+test_sync_SOURCES = tests/unit/test_sync.c
+test_sync_CPPFLAGS = $(INNER_FLAGS)
+test_sync_CFLAGS = $(TEST_CFLAGS)
+test_sync_LDADD = $(TEST_LIBS)
+
+test_timer_SOURCES = tests/unit/test_timer.c
+test_timer_CPPFLAGS = $(INNER_FLAGS)
+test_timer_CFLAGS = $(TEST_CFLAGS)
+test_timer_LDADD = $(TEST_LIBS)
 
 TESTS += $(check_PROGRAMS)

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: MIT */
+/* Invariants S1 to S3 of base/slab.h, and the count of live objects. */
+#include "config.h"
+
+#include "support.h"
+
+#include "base/poison.h"
+#include "base/slab.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define SIZE	192
+#define AUX	40
+
+static struct nur_slab slab = NUR_SLAB_INIT("test", SIZE, AUX, false);
+
+START_TEST(test_slab_gives_apart_slots_that_are_aligned)
+{
+	enum { COUNT = 2000 };	/* several chunks */
+	static unsigned char *obj[COUNT];
+	int i, k;
+
+	for (i = 0; i < COUNT; i++) {
+		obj[i] = nur_slab_get(&slab);
+		ck_assert_ptr_nonnull(obj[i]);
+		ck_assert_uint_eq((uintptr_t)obj[i] % 64, 0);
+		memset(obj[i], i & 0xff, SIZE);
+		memset(nur_slab_aux(obj[i]), ~i & 0xff, AUX);
+	}
+	ck_assert_uint_eq(nur_slab_live(&slab), COUNT);
+	for (i = 0; i < COUNT; i++) {
+		for (k = 0; k < SIZE; k++)
+			ck_assert_int_eq(obj[i][k], i & 0xff);
+		for (k = 0; k < AUX; k++)
+			ck_assert_int_eq(((unsigned char *)nur_slab_aux(
+			    obj[i]))[k], ~i & 0xff);
+		ck_assert_ptr_eq(nur_chunk_of(obj[i])->slab, &slab);
+		ck_assert(!nur_inherited(obj[i]));
+	}
+	for (i = 0; i < COUNT; i++)
+		nur_slab_put(&slab, obj[i]);
+	ck_assert_uint_eq(nur_slab_live(&slab), 0);
+}
+END_TEST
+
+/* S1: memory is used again, not given back. */
+START_TEST(test_slab_reuses_its_slots)
+{
+	void *first = nur_slab_get(&slab), *again;
+	int i;
+
+	nur_slab_put(&slab, first);
+	for (i = 0; i < 10000; i++) {
+		again = nur_slab_get(&slab);
+		ck_assert_ptr_eq(again, first);
+		nur_slab_put(&slab, again);
+	}
+	ck_assert_uint_eq(nur_slab_live(&slab), 0);
+}
+END_TEST
+
+/* S1: the state word of a freed object of a stable slab may still be read. */
+START_TEST(test_slab_stable_slots_stay_readable)
+{
+	static struct nur_slab stable = NUR_SLAB_INIT("stable", SIZE, 0,
+	    true);
+	uint32_t *obj = nur_slab_get(&stable);
+
+	*obj = 0x12345678;
+	nur_slab_put(&stable, obj);
+	ck_assert_uint_eq(*obj, 0x12345678);
+}
+END_TEST
+
+struct churn {
+	pthread_barrier_t *start;
+	int wrong;
+};
+
+static void *
+get_and_put(void *arg)
+{
+	struct churn *c = arg;
+	void *obj[20];
+	int round, i;
+
+	pthread_barrier_wait(c->start);
+	for (round = 0; round < 2000; round++) {
+		for (i = 0; i < 20; i++) {
+			obj[i] = nur_slab_get(&slab);
+			memcpy(obj[i], &obj[i], sizeof obj[i]);
+		}
+		for (i = 0; i < 20; i++) {
+			c->wrong += memcmp(obj[i], &obj[i], sizeof obj[i]) !=
+			    0;
+			nur_slab_put(&slab, obj[i]);
+		}
+	}
+	return NULL;
+}
+
+START_TEST(test_slab_gives_each_slot_to_one_thread)
+{
+	pthread_barrier_t start;
+	struct churn c[3];
+	pthread_t id[3];
+	int i;
+
+	pthread_barrier_init(&start, NULL, 3);
+	for (i = 0; i < 3; i++) {
+		c[i] = (struct churn){ &start, 0 };
+		id[i] = start_thread(get_and_put, &c[i]);
+	}
+	for (i = 0; i < 3; i++) {
+		(void)end_thread(id[i]);
+		ck_assert_int_eq(c[i].wrong, 0);
+	}
+	ck_assert_uint_eq(nur_slab_live(&slab), 0);
+	pthread_barrier_destroy(&start);
+}
+END_TEST
+
+/* S3: what was made before a fork is told from what is made after it. */
+static int
+in_child(void *old)
+{
+	void *fresh;
+
+	nur_generation++;
+	nur_slab_after_fork(&slab);
+	fresh = nur_slab_get(&slab);
+	if (!nur_inherited(old) || nur_inherited(fresh) ||
+	    nur_slab_live(&slab) != 1)
+		return 1;
+	/* Giving back what was inherited does nothing. */
+	nur_slab_put(&slab, old);
+	if (nur_slab_live(&slab) != 1)
+		return 2;
+	nur_slab_put(&slab, fresh);
+	return nur_slab_live(&slab) == 0 ? 0 : 3;
+}
+
+START_TEST(test_slab_knows_what_was_made_before_a_fork)
+{
+	void *obj = nur_slab_get(&slab);
+	struct outcome o;
+
+	run_forked(&o, in_child, obj);
+	nur_slab_put(&slab, obj);
+	assert_good(&o);
+}
+END_TEST
+
+#ifdef NUR_ASAN
+static int
+use_after_put(void *unused)
+{
+	volatile int *obj = nur_slab_get(&slab);
+
+	(void)unused;
+	nur_slab_put(&slab, (void *)(uintptr_t)obj);
+	return *obj;
+}
+
+/* A freed slot is poisoned: AddressSanitizer ends the program. */
+START_TEST(test_slab_use_after_put_is_caught)
+{
+	struct outcome o;
+
+	run_forked(&o, use_after_put, NULL);
+	ck_assert(!WIFEXITED(o.status) || WEXITSTATUS(o.status) != 0);
+	ck_assert_ptr_nonnull(strstr(o.text, "use-after-poison"));
+}
+END_TEST
+#endif
+
+int
+main(void)
+{
+	Suite *s = suite_create("slab");
+	TCase *c = tcase_create("slab");
+
+	tcase_set_timeout(c, 60);
+	tcase_add_test(c, test_slab_gives_apart_slots_that_are_aligned);
+	tcase_add_test(c, test_slab_reuses_its_slots);
+	tcase_add_test(c, test_slab_stable_slots_stay_readable);
+	tcase_add_test(c, test_slab_gives_each_slot_to_one_thread);
+	tcase_add_test(c, test_slab_knows_what_was_made_before_a_fork);
+#ifdef NUR_ASAN
+	tcase_add_test(c, test_slab_use_after_put_is_caught);
+#endif
+	suite_add_tcase(s, c);
+	return run_suite(s);
+}
