@@ -75,7 +75,7 @@ test_failure_CFLAGS = $(TEST_CFLAGS)
 test_failure_LDADD = $(TEST_LIBS)
 
 test_fault_SOURCES = tests/fault/test_fault.c
-test_fault_CPPFLAGS = $(INNER_FLAGS)
+test_fault_CPPFLAGS = $(INNER_FLAGS) $(MAP_FLAG)
 test_fault_CFLAGS = $(TEST_CFLAGS)
 test_fault_LDADD = $(TEST_LIBS)
 

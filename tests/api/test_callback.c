@@ -392,31 +392,38 @@ END_TEST
 struct again {
 	struct nursery_callback cb;
 	struct nursery_token *other;
-	int ran, rc;
+	int ran, wrong;
 };
 
 static void
 register_while_running(void *arg)
 {
 	struct again *a = arg;
+	struct nursery_token *other = a->other;
 
 	a->ran++;
-	a->rc = nursery_token_on_cancel(a->other, &a->cb,
-	    register_while_running, a);
+	a->other = NULL;
+	if (other != NULL)
+		a->wrong += nursery_token_on_cancel(other, &a->cb,
+		    register_while_running, a) != 0;
 }
 
-/* While fn runs the storage is in use: it was not removed. */
-START_TEST(test_callback_running_is_ebusy_until_removed)
+/* Without a removal, too: once it runs, the registration is used up. */
+START_TEST(test_callback_may_register_itself_anew_without_removal)
 {
 	struct nursery_token *t = new_token(NULL), *other = new_token(NULL);
 	struct again a = { .other = other };
 
 	on_cancel(t, &a.cb, register_while_running, &a);
 	nursery_token_cancel(t);
-	ck_assert_int_eq(a.rc, EBUSY);
-	nursery_callback_remove(&a.cb);
-	nursery_token_cancel(other);
 	ck_assert_int_eq(a.ran, 1);
+	ck_assert_int_eq(a.wrong, 0);
+	/* It is registered again, and says so. */
+	ck_assert_int_eq(nursery_token_on_cancel(other, &a.cb, count_up,
+	    &a.ran), EBUSY);
+	nursery_token_cancel(other);
+	ck_assert_int_eq(a.ran, 2);
+	nursery_callback_remove(&a.cb);
 	nursery_token_unref(t);
 	nursery_token_unref(other);
 }
@@ -662,7 +669,8 @@ main(void)
 	tcase_add_test(c, test_callback_queued_behind_another_can_be_removed);
 	tcase_add_test(c, test_callback_may_free_itself_and_use_its_token);
 	tcase_add_test(c, test_callback_may_register_itself_anew);
-	tcase_add_test(c, test_callback_running_is_ebusy_until_removed);
+	tcase_add_test(c,
+	    test_callback_may_register_itself_anew_without_removal);
 	tcase_add_test(c,
 	    test_callback_may_add_and_remove_others_of_its_token);
 	tcase_add_test(c, test_callback_may_cancel_others);

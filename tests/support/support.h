@@ -72,6 +72,8 @@ void await_others_asleep(void);
 /* Waits until the library has that many idle threads and no others. */
 void await_idle_threads(unsigned count);
 pid_t own_tid(void);
+/* Memory that the process holds now, in KiB. */
+long resident_memory(void);
 /* Open descriptors, the library's eventfds apart. */
 int count_descriptors(void);
 
