@@ -185,8 +185,10 @@ nursery_stop_on_signals(struct nursery *n, const sigset_t *signals,
 		return EINVAL;
 	if (nur_inherited(n))
 		return EOWNERDEAD;
+	nur_nursery_share(n);
 	nur_lock(&signals_lock);
 	rc = need_relay_locked();
+	n->has_signals = true;
 	for (signo = 1; rc == 0 && signo < SIGNALS; signo++) {
 		if (sigismember(signals, signo) != 1)
 			continue;
