@@ -234,6 +234,9 @@ set_up(void)
 	if (text == NULL)
 		return;
 	signo = parse_signal(text);
+	if (signo == 0)
+		nur_bad_env("NURSERY_DUMP_SIGNAL", text,
+		    "a signal's name or number");
 	nur_lock(&signals_lock);
 	if (signo != 0 && need_relay_locked() == 0 &&
 	    take_signal_locked(signo, NULL, NURSERY_DRAIN) == 0)
