@@ -439,6 +439,8 @@ START_TEST(test_signals_dump_signal_that_is_none_is_ignored)
 
 	run_again(&o, "no dump", env);
 	assert_good(&o);
+	if (strstr(wrong[_i], "KILL") == NULL)
+		ck_assert_ptr_nonnull(strstr(o.text, "NURSERY_DUMP_SIGNAL"));
 }
 END_TEST
 

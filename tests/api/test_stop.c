@@ -239,13 +239,13 @@ START_TEST(test_stop_says_where_the_task_waits)
 	size_t len = 0;
 	FILE *f;
 
-	spawn_named(n, "sleeper", deaf_in_sleep, t);
+	spawn_named(n, "deaf", deaf_in_sleep, t);
 	await_tasks_in("sleep", 1);
 	ck_assert_int_eq(nursery_stop(&n, &how, &r), ETIMEDOUT);
 	f = open_memstream(&text, &len);
 	ck_assert_int_eq(nursery_report_print(r, f), 0);
 	fclose(f);
-	ck_assert_ptr_nonnull(strstr(text, "in sleep"));
+	ck_assert_ptr_nonnull(strstr(text, "sleep"));
 	free(text);
 	nursery_report_free(r);
 	nursery_token_cancel(t);
