@@ -9,6 +9,8 @@ TEST_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 
 check_LTLIBRARIES += libtest.la
 libtest_la_SOURCES = \
+	tests/support/race.c \
+	tests/support/race.h \
 	tests/support/support.c \
 	tests/support/support.h \
 	tests/support/tasks.c \
@@ -40,7 +42,56 @@ UNIT_TESTS = \
 	test_slab \
 	test_sync \
 	test_timer
-check_PROGRAMS += $(API_TESTS) $(UNIT_TESTS) test_fault
+STRESS_TESTS = \
+	stress_callback \
+	stress_deadline \
+	stress_fork \
+	stress_io \
+	stress_release \
+	stress_scope \
+	stress_signal \
+	stress_tree
+check_PROGRAMS += $(API_TESTS) $(UNIT_TESTS) $(STRESS_TESTS) test_fault
+
+stress_callback_SOURCES = tests/stress/stress_callback.c
+stress_callback_CPPFLAGS = $(TEST_FLAGS)
+stress_callback_CFLAGS = $(TEST_CFLAGS)
+stress_callback_LDADD = $(TEST_LIBS)
+
+stress_deadline_SOURCES = tests/stress/stress_deadline.c
+stress_deadline_CPPFLAGS = $(TEST_FLAGS)
+stress_deadline_CFLAGS = $(TEST_CFLAGS)
+stress_deadline_LDADD = $(TEST_LIBS)
+
+stress_fork_SOURCES = tests/stress/stress_fork.c
+stress_fork_CPPFLAGS = $(TEST_FLAGS)
+stress_fork_CFLAGS = $(TEST_CFLAGS)
+stress_fork_LDADD = $(TEST_LIBS)
+
+stress_io_SOURCES = tests/stress/stress_io.c
+stress_io_CPPFLAGS = $(TEST_FLAGS)
+stress_io_CFLAGS = $(TEST_CFLAGS)
+stress_io_LDADD = $(TEST_LIBS)
+
+stress_release_SOURCES = tests/stress/stress_release.c
+stress_release_CPPFLAGS = $(TEST_FLAGS)
+stress_release_CFLAGS = $(TEST_CFLAGS)
+stress_release_LDADD = $(TEST_LIBS)
+
+stress_scope_SOURCES = tests/stress/stress_scope.c
+stress_scope_CPPFLAGS = $(TEST_FLAGS)
+stress_scope_CFLAGS = $(TEST_CFLAGS)
+stress_scope_LDADD = $(TEST_LIBS)
+
+stress_signal_SOURCES = tests/stress/stress_signal.c
+stress_signal_CPPFLAGS = $(TEST_FLAGS)
+stress_signal_CFLAGS = $(TEST_CFLAGS)
+stress_signal_LDADD = $(TEST_LIBS)
+
+stress_tree_SOURCES = tests/stress/stress_tree.c
+stress_tree_CPPFLAGS = $(TEST_FLAGS)
+stress_tree_CFLAGS = $(TEST_CFLAGS)
+stress_tree_LDADD = $(TEST_LIBS)
 
 test_callback_SOURCES = tests/api/test_callback.c
 test_callback_CPPFLAGS = $(TEST_FLAGS)

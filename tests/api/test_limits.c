@@ -384,6 +384,44 @@ START_TEST(test_limits_members_that_all_wait_do_not_deadlock)
 }
 END_TEST
 
+/* Each spawns two more of its kind, down to a depth. */
+struct generation {
+	int *ran;
+	int depth;
+};
+
+static int
+spawn_next_generation(struct nursery_token *t, void *arg)
+{
+	struct generation g = *(struct generation *)arg;
+	int i, rc = 0;
+
+	(void)t;
+	count_up(g.ran);
+	g.depth--;
+	for (i = 0; g.depth >= 0 && i < 2 && rc == 0; i++)
+		rc = nursery_spawn_copy(nursery_current(),
+		    spawn_next_generation, &g, sizeof g);
+	return rc;
+}
+
+/* One that wants its place back, while the one that has it waits itself. */
+START_TEST(test_limits_members_of_members_that_wait_do_not_deadlock)
+{
+	struct nursery *n = open_limited(1 + (unsigned)_i % 2, 1 +
+	    (unsigned)_i / 2);
+	struct generation first = { .depth = 6 };
+	int ran = 0;
+
+	first.ran = &ran;
+	ck_assert_int_eq(nursery_spawn_copy(n, spawn_next_generation, &first,
+	    sizeof first), 0);
+	ck_assert_int_eq(nursery_wait(n, patience()), 0);
+	ck_assert_int_eq(nursery_close(&n), 0);
+	ck_assert_int_eq(ran, 127);
+}
+END_TEST
+
 /* A member deep inside, which spawns into the limited outer nursery. */
 static int
 spawn_outside(struct nursery_token *t, void *arg)
@@ -511,6 +549,8 @@ main(void)
 	tcase_add_test(c, test_limits_waiting_member_gives_its_place_away);
 	tcase_add_test(c,
 	    test_limits_members_that_all_wait_do_not_deadlock);
+	tcase_add_loop_test(c,
+	    test_limits_members_of_members_that_wait_do_not_deadlock, 0, 4);
 	tcase_add_test(c,
 	    test_limits_task_inside_spawns_into_the_limited_outer);
 	tcase_add_test(c, test_limits_no_place_is_lost_while_on_done_runs);
