@@ -38,7 +38,9 @@ struct nur_run;
 /* An entry in a token's list of those to be told, token/callback.h. */
 struct nur_entry {
 	struct nur_entry *next, *prev;
-	uint32_t kind;
+	uint16_t kind;
+	uint16_t level;		/* a callback's */
+	uint32_t state;		/* atomic; a callback's */
 };
 
 /* A place of this thread in a token's list, for one callback after another:

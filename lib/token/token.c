@@ -42,7 +42,7 @@ make(struct nursery_token **out, struct nursery_token *parent, uint32_t flags)
 	t = nur_slab_get(&tokens);
 	if (t == NULL)
 		return ENOMEM;
-	nur_token_init(t, flags);
+	nur_token_init(t, parent == NULL ? NUR_TOKEN_ROOT : flags);
 	if (parent != NULL) {
 		nur_lock(&nur_tree_lock);
 		nur_token_link_locked(t, parent);
@@ -127,12 +127,13 @@ nur_token_free_locked(struct nursery_token *t)
 	nur_slab_put(&tokens, t);
 }
 
-/* Nobody ever found t through the tree: no lock is needed to let it go. */
+/* Nobody ever found t through the tree: no lock is needed to let it go.  That
+ * it has no parent says nothing: its parent may have left a moment ago. */
 static bool
 never_shared(const struct nursery_token *t)
 {
-	return t->parent == NULL && t->side == NULL && (nur_token_word(t) &
-	    (NUR_TOKEN_SHARED | NUR_TOKEN_EMBEDDED)) == 0;
+	return t->side == NULL && (nur_token_word(t) & (NUR_TOKEN_ROOT |
+	    NUR_TOKEN_SHARED)) == NUR_TOKEN_ROOT;
 }
 
 static void

@@ -43,6 +43,7 @@
 #define NUR_TOKEN_EMBEDDED	(1u << 9)	/* in a nursery's block */
 #define NUR_TOKEN_ON_WALK	(1u << 10)	/* on one walk's list */
 #define NUR_TOKEN_SHARED	(1u << 11)	/* has, or had, kids or entries */
+#define NUR_TOKEN_ROOT		(1u << 20)	/* born without a parent */
 #define NUR_TOKEN_PIN		(1u << 12)	/* counted: walks that need it */
 #define NUR_TOKEN_PINS		(255u << 12)
 
