@@ -1,7 +1,8 @@
 # Manual pages, the programs in them, and what checks both.
 #
 # `man nursery_try_spawn` and the like: a page for each function, which only
-# names the page that has it under NAME.
+# names the page that has it under NAME.  tools/check-api compares this list
+# with the pages.
 manual_aliases = \
 	man/alias/nursery_adopt.3 \
 	man/alias/nursery_after.3 \
@@ -216,8 +217,11 @@ EXTRA_DIST += \
 	examples/manual/token_run.out \
 	examples/manual/token_wait.out \
 	examples/manual/test_examples \
-	man/test_lint
+	man/test_api \
+	man/test_lint \
+	tools/check-api
 
 TESTS += \
 	examples/manual/test_examples \
+	man/test_api \
 	man/test_lint
