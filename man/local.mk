@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Manual pages, the programs in them, and what checks both.
 #
 # `man nursery_try_spawn` and the like: a page for each function, which only

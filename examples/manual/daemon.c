@@ -85,14 +85,15 @@ acceptor(struct nursery_token *token, void *arg)
 	}
 }
 
+/* *port 0: any; it becomes the one that was had. */
 static int
-listen_at(int port)
+listen_at(int *port)
 {
 	struct sockaddr_in addr = { .sin_family = AF_INET };
 	socklen_t len = sizeof addr;
 	int fd, on = 1;
 
-	addr.sin_port = htons((uint16_t)port);
+	addr.sin_port = htons((uint16_t)*port);
 	addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0 ||
@@ -100,9 +101,8 @@ listen_at(int port)
 	    bind(fd, (struct sockaddr *)&addr, len) != 0 ||
 	    listen(fd, 128) != 0 ||
 	    getsockname(fd, (struct sockaddr *)&addr, &len) != 0)
-		err(1, "port %d", port);
-	printf("listening on 127.0.0.1:%d\n", ntohs(addr.sin_port));
-	fflush(stdout);
+		err(1, "port %d", *port);
+	*port = ntohs(addr.sin_port);
 	return fd;
 }
 
@@ -133,12 +133,16 @@ main(int argc, char *argv[])
 {
 	struct nursery_report *report = NULL;
 	nursery_auto struct nursery *n = NULL;
+	int port = argc > 1 ? atoi(argv[1]) : 0;
 	int listener, rc;
 
-	listener = listen_at(argc > 1 ? atoi(argv[1]) : 0);
+	listener = listen_at(&port);
 	rc = start(&n, &listener);
 	if (rc != 0)
 		errx(1, "cannot start: %s", strerror(rc));
+	/* Not before now: from here on a signal is taken in order. */
+	printf("listening on 127.0.0.1:%d\n", port);
+	fflush(stdout);
 	/* A signal or the acceptor's failure: either raises the level. */
 	(void)nursery_token_wait_level(nursery_token_of(n), NURSERY_DRAIN,
 	    NURSERY_NEVER);
