@@ -190,33 +190,33 @@ examples_manual_token_run_LDADD = libnursery.la
 examples_manual_token_wait_LDADD = libnursery.la
 
 EXTRA_DIST += \
-	examples/manual/accept.out \
-	examples/manual/blocking.out \
-	examples/manual/cancel.out \
-	examples/manual/cancellation.out \
-	examples/manual/channel.out \
-	examples/manual/close.out \
-	examples/manual/cond_wait.out \
-	examples/manual/current.out \
-	examples/manual/dump.out \
-	examples/manual/now.out \
-	examples/manual/open.out \
-	examples/manual/poll.out \
-	examples/manual/process.out \
+	examples/manual/accept.expected \
+	examples/manual/blocking.expected \
+	examples/manual/cancel.expected \
+	examples/manual/cancellation.expected \
+	examples/manual/channel.expected \
+	examples/manual/close.expected \
+	examples/manual/cond_wait.expected \
+	examples/manual/current.expected \
+	examples/manual/dump.expected \
+	examples/manual/now.expected \
+	examples/manual/open.expected \
+	examples/manual/poll.expected \
+	examples/manual/process.expected \
 	examples/manual/read.in \
-	examples/manual/read.out \
-	examples/manual/recv.out \
-	examples/manual/report.out \
-	examples/manual/sleep.out \
-	examples/manual/spawn.out \
-	examples/manual/stop.out \
-	examples/manual/stop_on_signals.out \
-	examples/manual/token_cancel.out \
-	examples/manual/token_deadline.out \
-	examples/manual/token_new.out \
-	examples/manual/token_on_cancel.out \
-	examples/manual/token_run.out \
-	examples/manual/token_wait.out \
+	examples/manual/read.expected \
+	examples/manual/recv.expected \
+	examples/manual/report.expected \
+	examples/manual/sleep.expected \
+	examples/manual/spawn.expected \
+	examples/manual/stop.expected \
+	examples/manual/stop_on_signals.expected \
+	examples/manual/token_cancel.expected \
+	examples/manual/token_deadline.expected \
+	examples/manual/token_new.expected \
+	examples/manual/token_on_cancel.expected \
+	examples/manual/token_run.expected \
+	examples/manual/token_wait.expected \
 	examples/manual/test_examples \
 	man/test_api \
 	man/test_lint \
