@@ -56,7 +56,7 @@ main(void)
 	rc = nursery_stop(&n, &how, &report);
 	printf("stopped: %s\n", strerror(rc));
 	if (n != NULL && report != NULL)
-		blame(report);	/* a daemon would _exit(2) here */
+		blame(report);	/* a daemon would _exit() here */
 	nursery_report_free(report);
 	sem_post(&gate);
 	rc = nursery_close(&n);
