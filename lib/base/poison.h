@@ -3,6 +3,7 @@
 #ifndef NUR_BASE_POISON_H
 #define NUR_BASE_POISON_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #ifdef __has_feature
@@ -41,5 +42,18 @@
 #define nur_announce_alloc(p, n)	((void)(p), (void)(n))
 #define nur_announce_free(p)	((void)(p))
 #endif
+
+/* Whether one of the two looks on. */
+static inline bool
+nur_memory_is_watched(void)
+{
+#if defined NUR_ASAN
+	return true;
+#elif defined HAVE_VALGRIND_MEMCHECK_H
+	return RUNNING_ON_VALGRIND != 0;
+#else
+	return false;
+#endif
+}
 
 #endif
