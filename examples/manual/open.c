@@ -21,8 +21,9 @@ count_failures(struct nursery *n, const struct nursery_result *r, void *ctx)
 static int
 import(struct nursery_token *token, void *arg)
 {
-	(void)token;
 	(void)arg;
+	if (nursery_token_is_cancelled(token))
+		return ECANCELED;	/* has a thread, but comes too late */
 	return EIO;
 }
 
