@@ -220,7 +220,7 @@ report_and_unlock(struct nursery *n, struct nursery_task *t)
 static void
 cancel_siblings_locked(struct nursery *n, const struct nursery_task *t)
 {
-	const struct nur_raise r = { .level = NURSERY_CANCEL,
+	struct nur_raise r = { .level = NURSERY_CANCEL,
 		.code = t->result, .why = "task failed" };
 
 	nur_nursery_unlock(n);
