@@ -5,9 +5,11 @@
 #include "token/tree.h"
 
 #include "base/check.h"
+#include "base/fork.h"
 #include "base/sys.h"
 #include "base/thr.h"
 #include "token/callback.h"
+#include "token/timer.h"
 #include "token/vacant.h"
 
 #include <string.h>
@@ -320,12 +322,28 @@ nur_token_live(void)
 	return nur_slab_live(&tokens);
 }
 
-void
-nur_token_after_fork(void)
+static void
+before_fork(void)
+{
+	nur_lock(&nur_tree_lock);
+	nur_lock(&nur_timer_lock);
+}
+
+static void
+after_fork(void)
+{
+	nur_unlock(&nur_timer_lock);
+	nur_unlock(&nur_tree_lock);
+}
+
+static void
+in_child(void)
 {
 	nur_slab_after_fork(&tokens);
 	nur_callbacks_after_fork();
 	nur_walks_after_fork();
+	nur_timer_after_fork();
+	after_fork();
 }
 
 static void
@@ -336,7 +354,11 @@ thread_ends(struct nur_thr *self)
 }
 
 __attribute__((constructor)) static void
-register_exit(void)
+register_floor(void)
 {
+	static const struct nur_fork_hooks hooks = { before_fork, after_fork,
+		in_child };
+
 	nur_thr_exit_hook[NUR_EXIT_TOKEN] = thread_ends;
+	nur_fork_hook(NUR_FORK_TOKEN, &hooks);
 }
