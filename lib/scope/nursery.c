@@ -246,6 +246,30 @@ nursery_open_under(struct nursery **out, struct nursery_token *parent,
 	return open_any(out, NULL, parent, attr);
 }
 
+static bool
+is_inside(const struct nursery *m, const struct nursery *n)
+{
+	for (m = m->parent; m != NULL; m = m->parent)
+		if (m == n)
+			return true;
+	return false;
+}
+
+/* What its opener has open inside n was private to him as long as he was n's
+ * opener, too: E1 in scope/nest.c. */
+static void
+share_inside(struct nursery *n)
+{
+	struct nur_link *l;
+	struct nursery *m;
+
+	for (l = n->opener->opened.prev; l != &n->opened; l = l->prev) {
+		m = NUR_CONTAINER(l, struct nursery, opened);
+		if (is_inside(m, n))
+			nur_nursery_share(m);
+	}
+}
+
 int
 nursery_adopt(struct nursery *n)
 {
@@ -266,6 +290,7 @@ nursery_adopt(struct nursery *n)
 	if (rc != 0 || (n->attr.flags & NURSERY_UNBOUND) != 0)
 		return rc;
 	/* The old opener takes part: its list is not in use. */
+	share_inside(n);
 	nur_opened_remove(n->opener, n);
 	n->opener = self;
 	nur_opened_add(self, n);
@@ -369,15 +394,6 @@ nursery_wait(struct nursery *n, int64_t deadline)
 /* ---- closing ---- */
 
 static int close_block(struct nursery *n);
-
-static bool
-is_inside(const struct nursery *m, const struct nursery *n)
-{
-	for (m = m->parent; m != NULL; m = m->parent)
-		if (m == n)
-			return true;
-	return false;
-}
 
 /* What this thread opened inside n and left open, newest first (N5). */
 static bool

@@ -307,6 +307,52 @@ START_TEST(test_blocking_pairs_nest_in_the_dump)
 }
 END_TEST
 
+struct handed {
+	struct nursery *outer;
+	pthread_barrier_t both;
+	int rc;
+};
+
+/* Adopts, and closes while the other still has an inner one open. */
+static void *
+adopt_and_close(void *arg)
+{
+	struct handed *h = arg;
+
+	h->rc = nursery_adopt(h->outer);
+	pthread_barrier_wait(&h->both);
+	if (h->rc == 0)
+		h->rc = nursery_close(&h->outer);
+	return NULL;
+}
+
+START_TEST(test_adopted_nursery_waits_for_what_the_first_opener_left_inside)
+{
+	struct handed h = { .outer = fresh(NULL) };
+	struct nursery *inner, *kept = nursery_ref(h.outer);
+	struct nursery_stats s = NURSERY_STATS_INIT;
+	pthread_t other;
+	int rc;
+
+	ck_assert_int_eq(nursery_open_child(&inner, h.outer, NULL), 0);
+	pthread_barrier_init(&h.both, NULL, 2);
+	ck_assert_int_eq(pthread_create(&other, NULL, adopt_and_close, &h), 0);
+	pthread_barrier_wait(&h.both);
+	/* It is closing once it turns outsiders back, and has to wait. */
+	while ((rc = nursery_try_spawn(kept, leave_one_open, NULL)) == 0 ||
+	    rc == ECANCELED)
+		sched_yield();
+	ck_assert_int_eq(rc, ESHUTDOWN);
+	ck_assert_int_eq(nursery_get_stats(&s), 0);
+	ck_assert_uint_eq(s.nurseries, 2);
+	ck_assert_int_eq(nursery_close(&inner), ECANCELED);
+	pthread_join(other, NULL);
+	ck_assert_int_eq(h.rc, ENOTEMPTY);
+	nursery_unref(kept);
+	pthread_barrier_destroy(&h.both);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -329,6 +375,8 @@ main(void)
 	tcase_add_test(c,
 	    test_close_tells_a_cancel_with_etimedout_from_the_deadline);
 	tcase_add_test(c, test_blocking_pairs_nest_in_the_dump);
+	tcase_add_test(c,
+	    test_adopted_nursery_waits_for_what_the_first_opener_left_inside);
 	suite_add_tcase(s, c);
 	return run_suite(s);
 }
