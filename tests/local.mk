@@ -30,6 +30,7 @@ API_TESTS = \
 	test_io \
 	test_limits \
 	test_misuse \
+	test_regress \
 	test_scope \
 	test_signals \
 	test_stop \
@@ -154,6 +155,11 @@ test_misuse_SOURCES = tests/api/test_misuse.c
 test_misuse_CPPFLAGS = $(TEST_FLAGS) $(MAP_FLAG)
 test_misuse_CFLAGS = $(TEST_CFLAGS)
 test_misuse_LDADD = $(TEST_LIBS)
+
+test_regress_SOURCES = tests/api/test_regress.c
+test_regress_CPPFLAGS = $(TEST_FLAGS)
+test_regress_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+test_regress_LDADD = $(TEST_LIBS)
 
 test_scope_SOURCES = tests/api/test_scope.c
 test_scope_CPPFLAGS = $(TEST_FLAGS)

@@ -36,8 +36,8 @@ poll_until(struct pollfd *fds, nfds_t nfds, int64_t deadline)
 	int64_t left;
 
 	if (deadline != NURSERY_NEVER) {
-		left = deadline - nur_now();
-		left = left < 0 ? 0 : left;
+		left = nur_now();
+		left = deadline > left ? deadline - left : 0;
 		ts.tv_sec = (time_t)(left / NURSERY_SECOND);
 		ts.tv_nsec = (long)(left % NURSERY_SECOND);
 		timeout = &ts;
@@ -72,7 +72,7 @@ poll_with_wake(struct nursery_token *t, struct pollfd *all, nfds_t nfds,
 	all[nfds].fd = self->wake_fd;
 	all[nfds].events = POLLIN;
 	all[nfds].revents = 0;
-	(void)nur_token_tell(t, NURSERY_CANCEL, &cb, ring, self, false);
+	(void)nur_token_tell(t, NURSERY_CANCEL, &cb, ring, self);
 	do {
 		n = poll_until(all, nfds + 1, deadline);
 	} while (n < 0 && errno == EINTR);

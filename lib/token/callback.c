@@ -11,6 +11,8 @@
 _Static_assert(sizeof(struct nur_callback) <=
     sizeof(struct nursery_callback), "a callback fits the caller's storage");
 
+#define GATHER	32	/* enough to save calls, few enough to start soon */
+
 static struct nur_mutex callback_lock = NUR_MUTEX_INIT(NUR_RANK_CALLBACK);
 /* atomic: counts finished callbacks; remove() sleeps on it */
 static uint32_t finished;
@@ -33,14 +35,14 @@ static unsigned
 state_of(const struct nur_callback *cb)
 {
 	/* Acquire: pairs with set_state(); who sees DONE sees what fn did. */
-	return nur_load_acquire(&cb->state);
+	return nur_load_acquire(&cb->entry.state);
 }
 
 static void
 set_state(struct nur_callback *cb, enum nur_cb_state state)
 {
 	/* Release: pairs with state_of(). */
-	nur_store_release(&cb->state, (uint32_t)state);
+	nur_store_release(&cb->entry.state, (uint32_t)state);
 }
 
 /* ---- lists of entries: the head has no prev ---- */
@@ -71,7 +73,7 @@ queue_locked(struct nur_run *run, struct nur_callback *cb)
 {
 	struct nur_entry *e = &cb->entry;
 
-	cb->at.run = run;
+	cb->run = run;
 	e->next = NULL;
 	e->prev = run->tail;
 	if (run->tail != NULL)
@@ -85,7 +87,7 @@ queue_locked(struct nur_run *run, struct nur_callback *cb)
 static void
 unqueue_locked(struct nur_callback *cb)
 {
-	struct nur_run *run = cb->at.run;
+	struct nur_run *run = cb->run;
 
 	if (cb->entry.next == NULL)
 		run->tail = cb->entry.prev;
@@ -151,7 +153,7 @@ empty_locked(struct nur_hook *h)
 	cb = armed(h);
 	if (cb != NULL) {
 		nur_store_relaxed(&h->armed, NULL);
-		if (run != NULL && cb->level <= nur_token_level(cb->token))
+		if (run != NULL && cb->entry.level <= nur_token_level(cb->token))
 			queue_locked(run, cb);
 		else
 			register_locked(cb);
@@ -236,9 +238,10 @@ nur_callbacks_collect_locked(struct nur_run *run, struct nursery_token *t,
 	for (e = t->entries; e != NULL; e = next) {
 		next = e->next;
 		if (e->kind == NUR_ENTRY_CALLBACK &&
-		    callback_of(e)->level > level)
+		    e->level > level)
 			continue;
 		take_out_locked(&t->entries, e);
+		run->found = true;
 		if (e->kind == NUR_ENTRY_CALLBACK) {
 			queue_locked(run, callback_of(e));
 			continue;
@@ -271,24 +274,26 @@ this_thread(void)
 	return self != 0 ? self : (uint64_t)nur_gettid();
 }
 
-/* Runs the first of the run.  Callback lock held, but not during fn. */
 static void
-run_first_locked(struct nur_run *run)
+wake_gathered(struct nur_run *run)
 {
-	struct nur_callback *cb = callback_of(run->head);
-	void (*fn)(void *) = cb->fn;
-	void *arg = cb->arg;
-	bool early = cb->early;
+	if (run->gathered > 0)
+		nur_futex_wake(&run->gather, INT32_MAX);
+	run->gathered = 0;
+}
 
-	unqueue_locked(cb);
-	run->current = early ? NULL : cb;
-	set_state(cb, early ? NUR_CB_DONE : NUR_CB_RUNNING);
+/* C3: calls fn of the current one, without the lock. */
+static void
+call_current_locked(struct nur_run *run)
+{
+	void (*fn)(void *) = run->current->fn;
+	void *arg = run->current->arg;
+
 	nur_unlock(&callback_lock);
+	wake_gathered(run);
 	fn(arg);
 	nur_lock(&callback_lock);
-	if (early)
-		return;
-	/* C3: NULL when fn removed its own callback. */
+	/* NULL when fn removed its own callback. */
 	if (run->current != NULL)
 		set_state(run->current, NUR_CB_DONE);
 	run->current = NULL;
@@ -298,10 +303,32 @@ run_first_locked(struct nur_run *run)
 		nur_futex_wake(&finished, INT32_MAX);
 }
 
+static void
+run_first_locked(struct nur_run *run)
+{
+	struct nur_callback *cb = callback_of(run->head);
+	struct nur_thr *thr = cb->arg;
+
+	unqueue_locked(cb);
+	if (cb->fn != NULL) {
+		run->current = cb;
+		set_state(cb, NUR_CB_RUNNING);
+		call_current_locked(run);
+		return;
+	}
+	set_state(cb, NUR_CB_DONE);	/* C4: the last touch */
+	nur_unpark_gather(thr, &run->gather);
+	if (++run->gathered < GATHER)
+		return;
+	nur_unlock(&callback_lock);
+	wake_gathered(run);
+	nur_lock(&callback_lock);
+}
+
 void
 nur_callbacks_run(struct nur_run *run)
 {
-	if (run->head == NULL && !run->hooked)
+	if (!run->found)
 		return;
 	nur_rank_assert_none("callback with a lock held");
 	if (run->hooked)
@@ -311,6 +338,7 @@ nur_callbacks_run(struct nur_run *run)
 	while (run->head != NULL)
 		run_first_locked(run);
 	nur_unlock(&callback_lock);
+	wake_gathered(run);
 }
 
 bool
@@ -329,7 +357,7 @@ nur_callbacks_any_locked(const struct nursery_token *t)
 static bool
 runs_here(const struct nur_callback *cb)
 {
-	return cb->at.run->thread == this_thread();
+	return cb->run->thread == this_thread();
 }
 
 /* 0 when the storage may be used; a callback may register itself anew. */
@@ -346,7 +374,7 @@ claim(struct nur_callback *cb)
 		nur_lock(&callback_lock);
 		if (state_of(cb) == NUR_CB_RUNNING) {
 			if (runs_here(cb))
-				cb->at.run->current = NULL;
+				cb->run->current = NULL;
 			else
 				rc = EBUSY;
 		}
@@ -366,12 +394,13 @@ tell_slowly(struct nur_callback *cb)
 	nur_lock(&nur_tree_lock);
 	nur_lock(&callback_lock);
 	if (state_of(cb) == NUR_CB_HOOKED) {
-		nur_store_relaxed(&cb->at.hook->armed, NULL);
+		nur_store_relaxed(&cb->hook->armed, NULL);
 		set_state(cb, NUR_CB_NONE);
 	}
 	/* Else a raise has found it armed, and has taken it over. */
 	if (state_of(cb) == NUR_CB_NONE) {
-		if (nur_token_level(cb->token) >= cb->level)
+		run.found = nur_token_level(cb->token) >= cb->entry.level;
+		if (run.found)
 			queue_locked(&run, cb);
 		else
 			register_locked(cb);
@@ -386,8 +415,7 @@ fill(struct nur_callback *cb, struct nursery_token *t, unsigned level,
     void (*fn)(void *), void *arg)
 {
 	cb->entry.kind = NUR_ENTRY_CALLBACK;
-	cb->level = (uint16_t)level;
-	cb->early = false;
+	cb->entry.level = (uint16_t)level;
 	cb->token = t;
 	cb->fn = fn;
 	cb->arg = arg;
@@ -397,9 +425,9 @@ fill(struct nur_callback *cb, struct nursery_token *t, unsigned level,
 static inline bool
 tell_quickly(struct nur_callback *cb, struct nur_hook *h)
 {
-	cb->at.hook = h;
+	cb->hook = h;
 	/* Relaxed: published by arm(). */
-	nur_store_relaxed(&cb->state, NUR_CB_HOOKED);
+	nur_store_relaxed(&cb->entry.state, NUR_CB_HOOKED);
 	arm(h, cb);
 	return nur_token_level(cb->token) == NURSERY_LIVE;
 }
@@ -414,7 +442,7 @@ is_free(const struct nur_callback *cb)
 
 static int
 tell(struct nur_callback *cb, struct nursery_token *t, unsigned level,
-    void (*fn)(void *), void *arg, bool early)
+    void (*fn)(void *), void *arg)
 {
 	struct nur_thr *self = nur_thr_self();
 	struct nur_hook *h = NULL;
@@ -422,11 +450,10 @@ tell(struct nur_callback *cb, struct nursery_token *t, unsigned level,
 	if (claim(cb) != 0)
 		return EBUSY;
 	fill(cb, t, level, fn, arg);
-	cb->early = early;
 	if (self != NULL && nur_token_level(t) == NURSERY_LIVE)
 		h = hook_for(self, t);
 	if (h == NULL)
-		nur_store_relaxed(&cb->state, NUR_CB_NONE);
+		nur_store_relaxed(&cb->entry.state, NUR_CB_NONE);
 	if (h == NULL || !tell_quickly(cb, h))
 		tell_slowly(cb);
 	return 0;
@@ -434,17 +461,15 @@ tell(struct nur_callback *cb, struct nursery_token *t, unsigned level,
 
 int
 nur_token_tell(struct nursery_token *t, unsigned level,
-    struct nursery_callback *storage, void (*fn)(void *), void *arg,
-    bool early)
+    struct nursery_callback *storage, void (*fn)(void *), void *arg)
 {
 	struct nur_callback *cb = (struct nur_callback *)storage;
 	struct nur_thr *self = nur_thr_peek();
 	struct nur_hook *h = self == NULL ? NULL : hook_at_hand(self, t);
 
 	if (h == NULL || !is_free(cb))
-		return tell(cb, t, level, fn, arg, early);
+		return tell(cb, t, level, fn, arg);
 	fill(cb, t, level, fn, arg);
-	cb->early = early;
 	if (!tell_quickly(cb, h))
 		tell_slowly(cb);
 	return 0;
@@ -469,7 +494,7 @@ nursery_token_on_level(struct nursery_token *t, enum nursery_level level,
 		return EINVAL;
 	if (nur_inherited(t))
 		return EOWNERDEAD;
-	return nur_token_tell(t, (unsigned)level, storage, fn, arg, false);
+	return nur_token_tell(t, (unsigned)level, storage, fn, arg);
 }
 
 int
@@ -486,14 +511,14 @@ static bool
 unhook(struct nur_callback *cb)
 {
 	struct nur_thr *self = nur_thr_peek();
-	struct nur_hook *h = cb->at.hook;
+	struct nur_hook *h = cb->hook;
 
 	if (self == NULL || h < self->hook || h >= self->hook + NUR_HOOKS)
 		return false;
 	arm(h, NULL);
 	if (nur_token_level(cb->token) != NURSERY_LIVE)
 		return false;
-	nur_store_relaxed(&cb->state, NUR_CB_NONE);
+	nur_store_relaxed(&cb->entry.state, NUR_CB_NONE);
 	return true;
 }
 
@@ -516,8 +541,8 @@ withdraw_locked(struct nur_callback *cb)
 {
 	switch (state_of(cb)) {
 	case NUR_CB_HOOKED:
-		if (armed(cb->at.hook) == cb)
-			nur_store_relaxed(&cb->at.hook->armed, NULL);
+		if (armed(cb->hook) == cb)
+			nur_store_relaxed(&cb->hook->armed, NULL);
 		break;
 	case NUR_CB_REGISTERED:
 		take_out_locked(&cb->token->entries, &cb->entry);
@@ -526,7 +551,7 @@ withdraw_locked(struct nur_callback *cb)
 		unqueue_locked(cb);
 		break;
 	case NUR_CB_RUNNING:
-		cb->at.run->current = NULL;
+		cb->run->current = NULL;
 		break;
 	default:
 		break;
@@ -564,7 +589,7 @@ remove_callback(struct nur_callback *cb, bool may_wait)
 	if (state_of(cb) == NUR_CB_HOOKED && unhook(cb))
 		return 0;
 	if (is_free(cb) || nur_inherited(cb->token)) {
-		nur_store_relaxed(&cb->state, NUR_CB_NONE);
+		nur_store_relaxed(&cb->entry.state, NUR_CB_NONE);
 		return 0;
 	}
 	return remove_slowly(cb, may_wait);
