@@ -5,6 +5,7 @@
  */
 #include "tasks.h"
 
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -148,6 +149,7 @@ scopes_in_child(void)
 static void
 io_in_child(void)
 {
+	struct sockaddr_in to = { .sin_family = AF_INET };
 	struct pollfd p = { .fd = 0, .events = POLLIN };
 	char byte = 0;
 	size_t done = 99;
@@ -167,8 +169,8 @@ io_in_child(void)
 	    EOWNERDEAD);
 	EXPECT(error_of(nursery_accept(t, 0, NULL, NULL, NURSERY_NEVER)) ==
 	    EOWNERDEAD);
-	EXPECT(error_of(nursery_connect(t, 0, NULL, 0, NURSERY_NEVER)) ==
-	    EOWNERDEAD);
+	EXPECT(error_of(nursery_connect(t, 0, (struct sockaddr *)&to,
+	    sizeof to, NURSERY_NEVER)) == EOWNERDEAD);
 	EXPECT(nursery_read_full(t, 0, &byte, 1, &done, NURSERY_NEVER) ==
 	    EOWNERDEAD);
 	EXPECT(done == 0);

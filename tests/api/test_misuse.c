@@ -545,6 +545,7 @@ report_rows(void)
 static void
 io_rows(void)
 {
+	struct sockaddr_in to = { .sin_family = AF_INET };
 	struct iovec iov = { NULL, 0 };
 	struct msghdr msg;
 	char byte = 0;
@@ -581,7 +582,11 @@ io_rows(void)
 	ROW(nursery_accept, ECANCELED, error_of(nursery_accept(cancelled, -1,
 	    NULL, NULL, NURSERY_NEVER)));
 	ROW(nursery_connect, ECANCELED, error_of(nursery_connect(cancelled,
-	    -1, NULL, 0, NURSERY_NEVER)));
+	    -1, (struct sockaddr *)&to, sizeof to, NURSERY_NEVER)));
+	ROW(nursery_connect, EINVAL, error_of(nursery_connect(t, 0, NULL, 0,
+	    NURSERY_NEVER)));
+	ROW(nursery_connect, EINVAL, error_of(nursery_connect(t, 0,
+	    (struct sockaddr *)&to, 1, NURSERY_NEVER)));
 	ROW(nursery_read_full, ECANCELED, nursery_read_full(cancelled, -1,
 	    &byte, 1, &done, NURSERY_NEVER));
 	ROW(nursery_read_full, 0, done);

@@ -4,6 +4,7 @@
 
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -149,12 +150,43 @@ at_drain(struct nursery_token *t, void *arg)
 	return nursery_token_wait_level(t, NURSERY_DRAIN, NURSERY_NEVER);
 }
 
-/* The daemon's main: it sleeps in close, the signal ends the tasks. */
-START_TEST(test_signals_reach_an_opener_that_sleeps_in_close)
+static void *
+take_signals(void *tid)
+{
+	sigset_t term;
+
+	sigemptyset(&term);
+	sigaddset(&term, SIGTERM);
+	pthread_sigmask(SIG_UNBLOCK, &term, NULL);
+	__atomic_store_n((pid_t *)tid, own_tid(), __ATOMIC_SEQ_CST);
+	/* Until it is cancelled. */
+	while (pause() != 0)
+		;
+	return NULL;
+}
+
+/* The daemon's main sleeps in close: the signal comes to it (0), or to
+ * another thread of the program (1). */
+START_TEST(test_signals_reach_tasks_while_the_opener_sleeps_in_close)
 {
 	struct nursery *n = open_root(NULL);
-	pid_t child, opener = getpid();
+	pid_t child, opener = getpid(), tid = 0;
+	pthread_t id = pthread_self();
+	sigset_t term, old;
 
+	if (_i == 0 && handlers_are_delayed()) {
+		printf("handlers are delayed here: not tried\n");
+		ck_assert_int_eq(nursery_close(&n), 0);
+		return;
+	}
+	sigemptyset(&term);
+	sigaddset(&term, SIGTERM);
+	if (_i == 1) {
+		pthread_sigmask(SIG_BLOCK, &term, &old);
+		id = start_thread(take_signals, &tid);
+		while (__atomic_load_n(&tid, __ATOMIC_SEQ_CST) == 0)
+			;
+	}
 	ck_assert_int_eq(nursery_spawn(n, at_drain, NULL), 0);
 	stop_on(n, SIGTERM, 0, NURSERY_DRAIN);
 	child = fork();
@@ -162,6 +194,11 @@ START_TEST(test_signals_reach_an_opener_that_sleeps_in_close)
 		_exit(kill(opener, SIGTERM) != 0);
 	ck_assert_int_eq(nursery_close(&n), 0);
 	ck_assert_int_eq(waitpid(child, NULL, 0), child);
+	if (_i == 1) {
+		pthread_sigmask(SIG_SETMASK, &old, NULL);
+		pthread_cancel(id);
+		(void)end_thread(id);
+	}
 }
 END_TEST
 
@@ -459,7 +496,8 @@ main(void)
 	tcase_add_loop_test(c, test_signals_first_may_cancel_or_abort, 0, 2);
 	tcase_add_test(c, test_signals_cause_says_which_and_from_whom);
 	tcase_add_test(c, test_signals_third_gets_the_default_action);
-	tcase_add_test(c, test_signals_reach_an_opener_that_sleeps_in_close);
+	tcase_add_loop_test(c,
+	    test_signals_reach_tasks_while_the_opener_sleeps_in_close, 0, 2);
 	tcase_add_test(c, test_signals_handlers_come_back_with_the_close);
 	tcase_add_test(c, test_signals_can_be_taken_again_after_the_close);
 	tcase_add_test(c, test_signals_ignored_at_the_start_stay_ignored);

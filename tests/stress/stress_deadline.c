@@ -169,6 +169,9 @@ cancel_by_hand(void *ctx, struct rng *r)
 
 	linger(r, 4000);
 	first = nursery_token_cancel_with(d->t, 42, NULL);
+	/* Callbacks run before the cancel that is the first returns. */
+	if (first && counted(&d->ran) != 1)
+		__atomic_fetch_add(&d->wrong, 1, __ATOMIC_SEQ_CST);
 	if (!nursery_token_is_cancelled(d->child) ||
 	    nursery_token_cause(d->child, NURSERY_CANCEL, NULL) != (first ?
 	    42 : ETIMEDOUT))
@@ -193,7 +196,7 @@ end_cancelled(void *ctx)
 
 	ck_assert_int_eq(d->wrong, 0);
 	nursery_callback_remove(&d->cb);
-	ck_assert_int_eq(counted(&d->ran), 1);
+	ck_assert_int_le(counted(&d->ran), 1);
 	nursery_token_unref(d->t);
 	nursery_token_unref(d->child);
 }

@@ -84,6 +84,16 @@ costs_are_distorted(void)
 #endif
 }
 
+bool
+handlers_are_delayed(void)
+{
+#ifdef UNDER_TSAN
+	return true;
+#else
+	return false;
+#endif
+}
+
 unsigned
 scaled(unsigned n)
 {

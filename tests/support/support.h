@@ -34,6 +34,9 @@ int64_t patience(void);
 unsigned scaled(unsigned n);
 /* True under valgrind or a sanitizer: costs mean nothing there. */
 bool costs_are_distorted(void);
+/* True under ThreadSanitizer, which runs a handler only when the thread next
+ * passes one of its interceptors: not while it sleeps in a futex. */
+bool handlers_are_delayed(void);
 
 /* ---- gates ---- */
 
