@@ -586,9 +586,11 @@ remove_callback(struct nur_callback *cb, bool may_wait)
 	/* Never registered: nobody else knows this storage. */
 	if (cb->token == NULL)
 		return 0;
+	if (nur_inherited(cb->token))
+		return EOWNERDEAD;
 	if (state_of(cb) == NUR_CB_HOOKED && unhook(cb))
 		return 0;
-	if (is_free(cb) || nur_inherited(cb->token)) {
+	if (is_free(cb)) {
 		nur_store_relaxed(&cb->entry.state, NUR_CB_NONE);
 		return 0;
 	}

@@ -152,6 +152,7 @@ uint64_t nur_token_live(void);
 struct nur_raise {
 	int level, code, by_pid;
 	const char *why;
+	uint64_t by_task;	/* 0: the task that runs here, if one does */
 	int64_t when;	/* set by the raise */
 	bool by_deadline;
 };
