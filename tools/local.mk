@@ -1,5 +1,7 @@
 # Scripts: what quickstart calls, and what those who change the code run.
 EXTRA_DIST += \
+	tools/check-floors \
 	tools/demo \
 	tools/test-counts \
+	tools/valgrind.supp \
 	tools/variants.sh
