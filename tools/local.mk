@@ -2,6 +2,7 @@
 EXTRA_DIST += \
 	tools/check-floors \
 	tools/demo \
+	tools/fresh-machine \
 	tools/test-counts \
 	tools/valgrind.supp \
 	tools/variants.sh
