@@ -14,7 +14,9 @@
 
 #include "base/lock.h"
 
+#ifndef NUR_CHUNK_SIZE		/* the model build has smaller ones */
 #define NUR_CHUNK_SIZE	((size_t)64 * 1024)
+#endif
 
 struct nur_chunk {
 	struct nur_chunk *next;
