@@ -1,9 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* Tells AddressSanitizer and valgrind which slots are free. */
+/* Tells AddressSanitizer, valgrind and the model which slots are free. */
 #ifndef NUR_BASE_POISON_H
 #define NUR_BASE_POISON_H
 
 #include <stddef.h>
+
+#ifdef NUR_MODEL
+#define nur_poison(p, n)	model_poison((p), (n))
+#define nur_unpoison(p, n)	model_unpoison((p), (n))
+#define nur_announce_alloc(p, n)	model_object_made((p), (n))
+#define nur_announce_free(p)	model_object_freed(p)
+#else
 
 #ifdef __has_feature
 #if __has_feature(address_sanitizer)
@@ -41,5 +48,7 @@
 #define nur_announce_alloc(p, n)	((void)(p), (void)(n))
 #define nur_announce_free(p)	((void)(p))
 #endif
+
+#endif /* NUR_MODEL */
 
 #endif
