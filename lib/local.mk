@@ -43,12 +43,18 @@ libnursery_core_la_SOURCES = \
 	lib/scope/task.c \
 	lib/token/callback.c \
 	lib/token/callback.h \
+	lib/token/deadline.c \
 	lib/token/interrupt.c \
 	lib/token/interrupt.h \
 	lib/token/timer.c \
 	lib/token/timer.h \
+	lib/token/raise.c \
+	lib/token/token.c \
 	lib/token/token.h \
 	lib/token/tree.c \
+	lib/token/tree.h \
+	lib/token/vacant.c \
+	lib/token/vacant.h \
 	lib/token/wait.c \
 	lib/token/wait.h
 libnursery_core_la_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/lib
@@ -57,7 +63,7 @@ libnursery_la_SOURCES =
 libnursery_la_LIBADD = libnursery-core.la
 libnursery_la_DEPENDENCIES = libnursery-core.la $(top_srcdir)/lib/nursery.map
 libnursery_la_LDFLAGS = $(AM_LDFLAGS) -version-info 0:0:0 \
-	-Wl,--version-script=$(top_srcdir)/lib/nursery.map -Wl,-z,nodelete
+	-Wl,--version-script=$(top_srcdir)/lib/nursery.map -Wl,-z,nodelete -Wl,-Bsymbolic-functions
 EXTRA_DIST += lib/nursery.map
 
 include_HEADERS = include/nursery.h

@@ -68,4 +68,18 @@ nur_unlock(struct nur_mutex *m)
 	nur_rank_pop(m);
 }
 
+/* For the holder: whether somebody sleeps for it. */
+static inline bool
+nur_lock_contended(struct nur_mutex *m)
+{
+	return nur_raw_mutex_contended(&m->raw);
+}
+
+/* For the holder, who holds nothing else: lets a sleeper have it first. */
+static inline void
+nur_lock_yield(struct nur_mutex *m)
+{
+	nur_raw_mutex_yield(&m->raw);
+}
+
 #endif

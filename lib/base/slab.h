@@ -8,6 +8,10 @@
  *     untouched until used: they cost address space, not memory.
  * S3  A chunk remembers in which process it was made: objects inherited
  *     across fork are told from new ones in two loads.
+ * S4  A thread takes from and gives to a magazine of its own; only an empty
+ *     or a full one costs the slab's lock.  What is live, which the users
+ *     of the slab decide, is counted in each thread, too; the sum is exact
+ *     when the threads are ordered with the reader.
  */
 #ifndef NUR_BASE_SLAB_H
 #define NUR_BASE_SLAB_H
@@ -15,8 +19,20 @@
 #include "base/lock.h"
 
 #ifndef NUR_CHUNK_SIZE		/* the model build has smaller ones */
-#define NUR_CHUNK_SIZE	((size_t)64 * 1024)
+#define NUR_CHUNK_SIZE	((size_t)1024 * 1024)
+#define NUR_MAGAZINE	32
 #endif
+
+/* Those who are counted and cached a thread. */
+enum nur_slab_kind {
+	NUR_SLAB_TOKEN, NUR_SLAB_TASK, NUR_SLAB_NURSERY, NUR_SLAB_KINDS,
+	NUR_SLAB_THREAD = NUR_SLAB_KINDS	/* neither */
+};
+
+struct nur_magazine {
+	uint32_t count;
+	void *slot[NUR_MAGAZINE];
+};
 
 struct nur_chunk {
 	struct nur_chunk *next;
@@ -29,28 +45,40 @@ struct nur_chunk {
 struct nur_slab {
 	/* constant */
 	const char *name;
+	enum nur_slab_kind kind;
 	uint32_t size, aux;
-	bool stable;		/* free slots stay readable (S1) for us too */
 	struct nur_mutex lock;
 	/* under lock */
 	void *free;		/* linked through the second word */
 	struct nur_chunk *chunks;
-	uint64_t live;
+	int64_t live;		/* without what threads count themselves */
 };
 
-#define NUR_SLAB_INIT(nm, size, aux, stable) \
-	{ (nm), (size), (aux), (stable), NUR_MUTEX_INIT(NUR_RANK_SLAB), NULL, \
+#define NUR_SLAB_INIT(nm, kind, size, aux) \
+	{ (nm), (kind), (size), (aux), NUR_MUTEX_INIT(NUR_RANK_SLAB), NULL, \
 	    NULL, 0 }
 
 /* Counts fork()s: see S3. */
 extern uint32_t nur_generation;
 
+/*
+ * Whether threads may keep objects ready for their next use.  Not under
+ * AddressSanitizer and valgrind, which are to see every object come and go.
+ * Tests of what is kept set it.
+ */
+extern bool nur_keep_ready;
+
 /* A slot with undefined content, or NULL. */
 void *nur_slab_get(struct nur_slab *s);
 void nur_slab_put(struct nur_slab *s, void *obj);
+/* One more, or one fewer, is live. */
+void nur_slab_count(struct nur_slab *s, int change);
 uint64_t nur_slab_live(struct nur_slab *s);
 /* The aux bytes of an object. */
 void *nur_slab_aux(const void *obj);
+/* A thread has ended: its magazines and its counts go to the slabs. */
+struct nur_thr;
+void nur_slab_thread_ends(struct nur_thr *thr);
 /* In the child of a fork: forgets all slots of the parent, S3. */
 void nur_slab_after_fork(struct nur_slab *s);
 

@@ -10,12 +10,93 @@
 
 #include <limits.h>
 #include <linux/futex.h>
+#include <linux/membarrier.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 __thread struct nur_thr *nur_tls_self;
+bool nur_asymmetric;
+
+#define SPINS		64	/* about 3 us: a holder is seldom longer at it */
+#define YIELD_SPINS	4000	/* about 0.2 ms: a sleeper has come by then */
+
+/* ---- the asymmetric barrier ---- */
+
+static long
+membarrier(int command)
+{
+	return syscall(SYS_membarrier, command, 0, 0);
+}
+
+/* Before main, so before there is a thread to be asked. */
+__attribute__((constructor)) static void
+register_membarrier(void)
+{
+	long can = membarrier(MEMBARRIER_CMD_QUERY);
+
+	nur_asymmetric = can > 0 &&
+	    (can & MEMBARRIER_CMD_PRIVATE_EXPEDITED) != 0 &&
+	    membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) == 0;
+}
+
+void
+nur_full_fence(void)
+{
+#ifdef __SANITIZE_THREAD__
+	uint32_t nothing = 0;
+
+	/* ThreadSanitizer knows no fences; this orders as much on the machines
+	 * that it runs on. */
+	(void)__atomic_exchange_n(&nothing, 1, __ATOMIC_SEQ_CST);
+#else
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+#endif
+}
+
+void
+nur_heavy_barrier(void)
+{
+	if (!nur_asymmetric)
+		nur_full_fence();
+	else if (membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) != 0)
+		nur_panic("membarrier(2) was there at the start and is "
+		    "refused now", __FILE__, __LINE__);
+}
+
+/* ---- the mutex ---- */
+
+void
+nur_raw_mutex_lock_slow(nur_raw_mutex *m)
+{
+	uint32_t unheld;
+	int i;
+
+	for (i = 0; i < SPINS; i++) {
+		unheld = 0;
+		if (nur_load_relaxed(&m->state) == 0 &&
+		    nur_cas_acq_rel(&m->state, &unheld, 1))
+			return;
+		nur_cpu_relax();
+	}
+	/* 2 from now on, also when we get it: others may sleep beside us. */
+	while (nur_exchange_acq_rel(&m->state, 2) != 0)
+		(void)nur_futex_wait(&m->state, 2, INT64_MAX);
+}
+
+void
+nur_raw_mutex_yield(nur_raw_mutex *m)
+{
+	int i;
+
+	nur_raw_mutex_unlock(m);
+	/* The one just woken needs a while to come; taking the mutex at once
+	 * would send it back to sleep, every time. */
+	for (i = 0; i < YIELD_SPINS && nur_load_relaxed(&m->state) == 0; i++)
+		nur_cpu_relax();
+	nur_raw_mutex_lock(m);
+}
 
 int
 nur_futex_wait(uint32_t *word, uint32_t expected, int64_t deadline)

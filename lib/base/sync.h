@@ -5,8 +5,8 @@
  * Every operation of the library that another thread can see goes through
  * this file, so that a build with NUR_MODEL replaces it by the deterministic
  * scheduler and nothing else changes.  The memory order is in the name;
- * there is no default.  Fences are not offered: ThreadSanitizer reports
- * correct fence code as a race.
+ * there is no default.  Of fences there is one asymmetric pair: elsewhere an
+ * order on the operation says the same, and ThreadSanitizer understands it.
  */
 #ifndef NUR_BASE_SYNC_H
 #define NUR_BASE_SYNC_H
@@ -15,6 +15,21 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+/*
+ * Sleeps while *word is `expected`, at most until `deadline` (absolute,
+ * CLOCK_MONOTONIC, INT64_MAX: for ever).  Returns 0, EAGAIN, EINTR or
+ * ETIMEDOUT; spurious returns of 0 are legal, the caller looks again.
+ */
+int nur_futex_wait(uint32_t *word, uint32_t expected, int64_t deadline);
+
+/* Wakes at most `count` sleepers on `word`. */
+void nur_futex_wake(uint32_t *word, int count);
+
+/* Starts a detached thread with every asynchronous signal blocked but the
+ * library's own.  0 or EAGAIN.  The caller's signal mask is what it was on
+ * every path. */
+int nur_thread_start(void (*fn)(void *), void *arg, size_t stack_size);
 
 #ifdef NUR_MODEL
 #include "model_sync.h"
@@ -36,12 +51,78 @@
 	__atomic_compare_exchange_n((p), (expected), (v), 0, \
 	    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
 
-typedef pthread_mutex_t nur_raw_mutex;
-#define NUR_RAW_MUTEX_INIT	PTHREAD_MUTEX_INITIALIZER
-#define nur_raw_mutex_init(m)	((void)pthread_mutex_init((m), NULL))
-#define nur_raw_mutex_fini(m)	((void)pthread_mutex_destroy(m))
-#define nur_raw_mutex_lock(m)	((void)pthread_mutex_lock(m))
-#define nur_raw_mutex_unlock(m)	((void)pthread_mutex_unlock(m))
+/*
+ * Dekker with one cheap side.  Each side writes its own flag, passes its
+ * barrier and reads the other's flag: then at least one of them sees the
+ * other.  The light side runs often and pays nothing; the heavy one makes
+ * every running thread of the process pass a full barrier, by membarrier(2).
+ * Where the kernel lacks that, both are a full fence.
+ */
+extern bool nur_asymmetric __attribute__((visibility("hidden")));
+void nur_heavy_barrier(void);
+void nur_full_fence(void);
+
+static inline void
+nur_light_barrier(void)
+{
+	if (nur_asymmetric)
+		__asm__ volatile("" : : : "memory");
+	else
+		nur_full_fence();
+}
+
+static inline void
+nur_cpu_relax(void)
+{
+#if defined __x86_64__ || defined __i386__
+	__builtin_ia32_pause();
+#else
+	__asm__ volatile("" : : : "memory");
+#endif
+}
+
+/*
+ * A mutex in one word: 0 free, 1 held, 2 held and somebody may sleep.  The
+ * last is why it is ours: a holder can tell that it keeps others waiting.
+ */
+typedef struct {
+	uint32_t state;
+} nur_raw_mutex;
+
+#define NUR_RAW_MUTEX_INIT	{ 0 }
+#define nur_raw_mutex_init(m)	nur_store_relaxed(&(m)->state, 0)
+#define nur_raw_mutex_fini(m)	((void)(m))
+void nur_raw_mutex_lock_slow(nur_raw_mutex *m);
+
+static inline void
+nur_raw_mutex_lock(nur_raw_mutex *m)
+{
+	uint32_t unheld = 0;
+
+	/* Acquire: sees what the last holder wrote; pairs with the unlock. */
+	if (!__atomic_compare_exchange_n(&m->state, &unheld, 1, 0,
+	    __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		nur_raw_mutex_lock_slow(m);
+}
+
+static inline void
+nur_raw_mutex_unlock(nur_raw_mutex *m)
+{
+	/* Release: publishes what the holder wrote; pairs with the lock. */
+	if (__atomic_exchange_n(&m->state, 0, __ATOMIC_RELEASE) == 2)
+		nur_futex_wake(&m->state, 1);
+}
+
+/* For the holder: whether somebody sleeps, or did, for the mutex. */
+static inline bool
+nur_raw_mutex_contended(nur_raw_mutex *m)
+{
+	return nur_load_relaxed(&m->state) == 2;
+}
+
+/* For the holder: lets one of those who sleep have the mutex, then takes it
+ * back. */
+void nur_raw_mutex_yield(nur_raw_mutex *m);
 
 /* The calling thread's record; see thr.h.  One pointer, so that the model
  * build, where all threads share one system thread, can replace it. */
@@ -52,20 +133,5 @@ extern __thread struct nur_thr *nur_tls_self
 #define nur_tls_set(p)		((void)(nur_tls_self = (p)))
 
 #endif /* NUR_MODEL */
-
-/*
- * Sleeps while *word is `expected`, at most until `deadline` (absolute,
- * CLOCK_MONOTONIC, INT64_MAX: for ever).  Returns 0, EAGAIN, EINTR or
- * ETIMEDOUT; spurious returns of 0 are legal, the caller looks again.
- */
-int nur_futex_wait(uint32_t *word, uint32_t expected, int64_t deadline);
-
-/* Wakes at most `count` sleepers on `word`. */
-void nur_futex_wake(uint32_t *word, int count);
-
-/* Starts a detached thread with every asynchronous signal blocked but the
- * library's own.  0 or EAGAIN.  The caller's signal mask is what it was on
- * every path. */
-int nur_thread_start(void (*fn)(void *), void *arg, size_t stack_size);
 
 #endif

@@ -3,7 +3,6 @@
 
 #include "base/thr.h"
 
-#include "base/slab.h"
 #include "base/sys.h"
 
 #include <string.h>
@@ -15,22 +14,46 @@ const char *const nur_op_names[NUR_OP_COUNT] = {
 	"wait", "close", "blocking", "callback"
 };
 
-void (*nur_thr_exit_hook)(struct nur_thr *self);
+void (*nur_thr_exit_hook[NUR_EXITS])(struct nur_thr *self);
 
 static struct nur_slab records =
-    NUR_SLAB_INIT("thread", sizeof(struct nur_thr), 0, true);
+    NUR_SLAB_INIT("thread", NUR_SLAB_THREAD, sizeof(struct nur_thr), 0);
+
+static struct nur_mutex list_lock = NUR_MUTEX_INIT(NUR_RANK_THR);
+/* under list_lock */
+static struct nur_link threads = { &threads, &threads };
+
+static void
+list_thread(struct nur_thr *thr)
+{
+	nur_lock(&list_lock);
+	nur_list_append(&threads, &thr->all);
+	nur_unlock(&list_lock);
+}
+
+static void
+unlist_thread(struct nur_thr *thr)
+{
+	nur_lock(&list_lock);
+	nur_list_remove(&thr->all);
+	nur_unlock(&list_lock);
+}
 
 void
 nur_thr_ends(void *p)
 {
 	struct nur_thr *self = p;
+	int i;
 
 	/* Another key's destructor may call us again: the record comes back
-	 * into force for the hook and is gone afterwards. */
+	 * into force for the hooks and is gone afterwards. */
 	nur_tls_set(self);
-	if (nur_thr_exit_hook != NULL && !nur_list_empty(&self->opened))
-		nur_thr_exit_hook(self);
+	for (i = 0; i < NUR_EXITS; i++)
+		if (nur_thr_exit_hook[i] != NULL)
+			nur_thr_exit_hook[i](self);
 	nur_tls_set(NULL);
+	nur_slab_thread_ends(self);
+	unlist_thread(self);
 	if (self->wake_fd >= 0)
 		(void)close(self->wake_fd);
 	nur_slab_put(&records, self);
@@ -61,6 +84,7 @@ struct nur_thr *
 nur_thr_new(void)
 {
 	struct nur_thr *thr = nur_slab_get(&records);
+	int i;
 
 	if (thr == NULL)
 		return NULL;
@@ -72,6 +96,8 @@ nur_thr_new(void)
 	nur_list_init(&thr->opened);
 	nur_list_init(&thr->idle);
 	nur_list_init(&thr->all);
+	for (i = 0; i < NUR_HOOKS; i++)
+		thr->hook[i].entry.next = thr->hook[i].entry.prev = NULL;
 	return thr;
 }
 
@@ -89,20 +115,19 @@ nur_thr_become(struct nur_thr *thr)
 	thr->system_thread = (uint64_t)pthread_self();
 #endif
 	nur_tls_set(thr);
+	list_thread(thr);
 	return register_exit(thr);
 }
 
 struct nur_thr *
-nur_thr_self(void)
+nur_thr_make_self(void)
 {
-	struct nur_thr *self = nur_tls_get();
+	struct nur_thr *self = nur_thr_new();
 
-	if (self != NULL)
-		return self;
-	self = nur_thr_new();
 	if (self == NULL || nur_thr_become(self))
 		return self;
 	nur_tls_set(NULL);
+	unlist_thread(self);
 	nur_thr_free(self);
 	return NULL;
 }
@@ -141,21 +166,18 @@ nur_thr_wake_fd(struct nur_thr *self)
 	return self->wake_fd;
 }
 
-uint32_t
-nur_op_enter(struct nur_thr *self, enum nur_op op, int fd)
+int64_t
+nur_thr_sum_live(enum nur_slab_kind kind)
 {
-	uint32_t before = nur_load_relaxed(&self->op);
+	struct nur_link *l;
+	int64_t sum = 0;
 
-	/* Relaxed: a reader of the dump may see a neighbouring state. */
-	nur_store_relaxed(&self->op_fd, fd);
-	nur_store_relaxed(&self->op, (uint32_t)op);
-	return before;
-}
-
-void
-nur_op_leave(struct nur_thr *self, uint32_t before)
-{
-	nur_store_relaxed(&self->op, before);
+	nur_lock(&list_lock);
+	NUR_LIST_FOREACH(l, &threads)
+		sum += nur_load_relaxed(&NUR_CONTAINER(l, struct nur_thr,
+		    all)->live[kind]);
+	nur_unlock(&list_lock);
+	return sum;
 }
 
 void
@@ -163,13 +185,18 @@ nur_thr_after_fork(void)
 {
 	struct nur_thr *self = nur_tls_get();
 
+	nur_mutex_init(&list_lock, NUR_RANK_THR);
 	nur_slab_after_fork(&records);
-	if (self != NULL)
-		self->tid = nur_gettid();
-}
-
-uint64_t
-nur_thr_live(void)
-{
-	return nur_slab_live(&records);
+	nur_list_init(&threads);
+	if (self == NULL)
+		return;
+	/* The record is the parent's memory and goes on serving us. */
+	self->tid = nur_gettid();
+	if (self->wake_fd >= 0)
+		(void)close(self->wake_fd);
+	self->wake_fd = -1;
+	self->vacant.count = 0;
+	memset(self->hook, 0, sizeof self->hook);
+	self->hook_at_hand = NULL;
+	nur_list_append(&threads, &self->all);
 }

@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the library knows of one thread: how to wake it, where it waits,
- * which task it runs.
+ * which task it runs, and what each floor keeps ready for it.
  *
  * H1  A record lives in a slab: it may be woken late, by one who read the
  *     pointer before the thread ended (last-touch rule).
  * H2  `park` has one sleeper, the record's thread.
+ * H3  What a floor keeps here is touched by the record's thread only, but
+ *     for the fields marked atomic.  The floor takes it back in its
+ *     nur_thr_exit_hook, highest floor first.
  */
 #ifndef NUR_BASE_THR_H
 #define NUR_BASE_THR_H
 
 #include "base/list.h"
 #include "base/lock.h"
+#include "base/slab.h"
 
 #include <sys/types.h>
 
@@ -26,30 +30,78 @@ enum nur_op {
 extern const char *const nur_op_names[NUR_OP_COUNT];
 
 struct nursery_task;
+struct nursery_token;
+struct nur_callback;
+struct nur_run;
+
+/* An entry in a token's list of those to be told, token/callback.h. */
+struct nur_entry {
+	struct nur_entry *next, *prev;
+	uint32_t kind;
+};
+
+/* A place of this thread in a token's list, for one callback after another:
+ * token/hook.c. */
+#define NUR_HOOKS	4
+struct nur_hook {
+	struct nur_entry entry;		/* tree lock */
+	struct nur_run *run;		/* tree lock */
+	struct nursery_token *token;	/* atomic; written under the tree lock */
+	struct nur_callback *armed;	/* atomic; written by the thread */
+};
+
+/* Children that this thread made, gave up and can have again:
+ * token/vacant.c. */
+#define NUR_VACANT	8
+struct nur_vacant {
+	uint32_t count;
+	struct nursery_token *child[NUR_VACANT];
+};
 
 struct nur_thr {
-	/* atomic */
+	/* atomic: what a waker touches, one line */
 	uint32_t park, unused;	/* 0 empty, 1 a wake-up waits to be taken */
+	struct nursery_task *handed;	/* sched/pool.c */
 	uint32_t op;		/* enum nur_op; with op_fd, for the dump */
 	int op_fd;
 	/* constant while the thread lives */
 	int tid;
+	int wake_fd;		/* eventfd, -1 until first needed */
 	uint64_t system_thread;	/* pthread_t, for tgkill's library twin */
 	/* the thread's own */
-	int wake_fd;		/* eventfd, -1 until first needed */
-	struct nursery_task *task;	/* that runs here */
+	struct nursery_task *task;	/* that runs here; read by the dump */
+	size_t stack_size;
+	uint64_t next_id, last_id;	/* of tasks: scope/task.c */
 	struct nur_link opened;	/* nurseries open in this thread, newest last */
+	struct nur_magazine magazine[NUR_SLAB_KINDS];
+	int64_t live[NUR_SLAB_KINDS];	/* atomic, S4 */
+	struct nur_vacant vacant;
+	struct nur_hook hook[NUR_HOOKS];
+	struct nur_hook *hook_at_hand;	/* that served last, or NULL */
+	char name[16];
 	/* under the lock of thr.c */
 	struct nur_link all;
-	/* the pool's: sched/pool.c */
+	/* under the pool's lock: sched/pool.c */
 	struct nur_link idle;
-	struct nursery_task *handed;
-	size_t stack_size;
-	char name[16];
 };
 
 /* The calling thread's record, made on first use; NULL without memory. */
-struct nur_thr *nur_thr_self(void);
+struct nur_thr *nur_thr_make_self(void);
+
+/* The calling thread's record, but only if there is one already. */
+static inline struct nur_thr *
+nur_thr_peek(void)
+{
+	return nur_tls_get();
+}
+
+static inline struct nur_thr *
+nur_thr_self(void)
+{
+	struct nur_thr *self = nur_thr_peek();
+
+	return self != NULL ? self : nur_thr_make_self();
+}
 
 /* A record for a thread that is about to start, so that it cannot lack one;
  * NULL without memory. */
@@ -60,13 +112,6 @@ void nur_thr_free(struct nur_thr *thr);
 bool nur_thr_become(struct nur_thr *thr);
 void nur_thr_ends(void *thr);
 
-/* The calling thread's record, but only if there is one already. */
-static inline struct nur_thr *
-nur_thr_peek(void)
-{
-	return nur_tls_get();
-}
-
 /* Sleeps until a wake-up is there, and takes it: 0, or ETIMEDOUT. */
 int nur_park(struct nur_thr *self, int64_t deadline);
 /* Lets the thread's current or next nur_park() return. */
@@ -75,14 +120,39 @@ void nur_unpark(struct nur_thr *thr);
 /* The thread's eventfd, made on first use; -1 without a descriptor. */
 int nur_thr_wake_fd(struct nur_thr *self);
 
-/* What runs when a thread that opened nurseries ends; set by scope/. */
-extern void (*nur_thr_exit_hook)(struct nur_thr *self);
+/* What runs when a thread ends: the scope's closes what the thread opened,
+ * then the token's takes back what is kept ready. */
+enum nur_exit { NUR_EXIT_SCOPE, NUR_EXIT_TOKEN, NUR_EXITS };
+extern void (*nur_thr_exit_hook[NUR_EXITS])(struct nur_thr *self);
 
 /* Marks where the thread waits; returns what was marked before. */
-uint32_t nur_op_enter(struct nur_thr *self, enum nur_op op, int fd);
-void nur_op_leave(struct nur_thr *self, uint32_t before);
+static inline uint32_t
+nur_op_enter(struct nur_thr *self, enum nur_op op, int fd)
+{
+	uint32_t before = nur_load_relaxed(&self->op);
 
+	/* Relaxed: a reader of the dump may see a neighbouring state. */
+	nur_store_relaxed(&self->op_fd, fd);
+	nur_store_relaxed(&self->op, (uint32_t)op);
+	return before;
+}
+
+static inline void
+nur_op_leave(struct nur_thr *self, uint32_t before)
+{
+	nur_store_relaxed(&self->op, before);
+}
+
+/* S4: one more, or one fewer, is live. */
+static inline void
+nur_thr_count(struct nur_thr *self, enum nur_slab_kind kind, int change)
+{
+	/* Relaxed: only this thread writes it. */
+	nur_store_relaxed(&self->live[kind], nur_load_relaxed(
+	    &self->live[kind]) + change);
+}
+
+int64_t nur_thr_sum_live(enum nur_slab_kind kind);
 void nur_thr_after_fork(void);
-uint64_t nur_thr_live(void);
 
 #endif

@@ -16,7 +16,7 @@ struct nur_link nur_nurseries = { &nur_nurseries, &nur_nurseries };
 void (*nur_signals_release)(struct nursery *n);
 
 static struct nur_slab nursery_slab = NUR_SLAB_INIT("nursery",
-    sizeof(struct nursery), NUR_TOKEN_AUX, false);
+    NUR_SLAB_NURSERY, sizeof(struct nursery), NUR_TOKEN_AUX);
 
 /* ---- memory ---- */
 
@@ -114,7 +114,11 @@ set_up(struct nursery *n, const struct nursery_attr *a, struct nursery *parent,
 	nur_list_init(&n->reports);
 	if ((a->flags & NURSERY_SHIELD) != 0)
 		flags |= NUR_TOKEN_SHIELDED;
-	nur_token_init(&n->token, above, flags);
+	nur_token_init(&n->token, flags);
+	nur_lock(&nur_tree_lock);
+	if (above != NULL)
+		nur_token_link_locked(&n->token, above);
+	nur_unlock(&nur_tree_lock);
 }
 
 /* Timers of the nursery's own token: 0, ENOMEM, EAGAIN. */
@@ -500,7 +504,7 @@ void
 nur_nursery_init(void)
 {
 	nur_token_embedded_free = free_block;
-	nur_thr_exit_hook = opener_ends;
+	nur_thr_exit_hook[NUR_EXIT_SCOPE] = opener_ends;
 }
 
 void

@@ -13,8 +13,8 @@
 #include <string.h>
 #include <sys/prctl.h>
 
-static struct nur_slab task_slab = NUR_SLAB_INIT("task",
-    sizeof(struct nursery_task), 0, false);
+static struct nur_slab task_slab = NUR_SLAB_INIT("task", NUR_SLAB_TASK,
+    sizeof(struct nursery_task), 0);
 static uint64_t next_id;	/* atomic */
 
 #define DEFAULT_STACK	((size_t)256 * 1024)
@@ -251,8 +251,8 @@ exited(void *task)
 	struct nur_thr *self = nur_thr_peek();
 
 	t->result = ENDED_BY_EXIT;
-	if (nur_thr_exit_hook != NULL && !nur_list_empty(&self->opened))
-		nur_thr_exit_hook(self);
+	if (!nur_list_empty(&self->opened))
+		nur_thr_exit_hook[NUR_EXIT_SCOPE](self);
 	self->task = NULL;
 	finish(t, &next);
 	/* This thread is going: what came next needs another one. */
@@ -275,7 +275,7 @@ run(struct nursery_task *t)
 	t->result = t->fn(t->token, t->arg);
 	pthread_cleanup_pop(0);
 	if (!nur_list_empty(&self->opened))
-		nur_thr_exit_hook(self);
+		nur_thr_exit_hook[NUR_EXIT_SCOPE](self);
 	self->task = NULL;
 	finish(t, &next);
 	return next;

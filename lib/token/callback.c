@@ -5,7 +5,6 @@
 
 #include "base/check.h"
 #include "base/sys.h"
-#include "base/thr.h"
 
 #include <string.h>
 
@@ -18,153 +17,459 @@ static uint32_t finished;
 /* under callback_lock */
 static unsigned waiters;
 
+static struct nur_callback *
+callback_of(struct nur_entry *e)
+{
+	return NUR_CONTAINER(e, struct nur_callback, entry);
+}
+
+static struct nur_hook *
+hook_of(struct nur_entry *e)
+{
+	return NUR_CONTAINER(e, struct nur_hook, entry);
+}
+
 static unsigned
 state_of(const struct nur_callback *cb)
 {
-	/* Acquire: pairs with set_state(); remove() reads the state of a
-	 * callback that is being raised under the tree lock only. */
+	/* Acquire: pairs with set_state(); who sees DONE sees what fn did. */
 	return nur_load_acquire(&cb->state);
 }
 
 static void
 set_state(struct nur_callback *cb, enum nur_cb_state state)
 {
-	/* Release: who sees DONE sees what fn did.  Pairs with state_of(). */
+	/* Release: pairs with state_of(). */
 	nur_store_release(&cb->state, (uint32_t)state);
 }
 
+/* ---- lists of entries: the head has no prev ---- */
+
 static void
-list_locked(struct nur_callback *cb, struct nursery_token *t)
+add_locked(struct nur_entry **head, struct nur_entry *e)
 {
-	cb->prev = NULL;
-	cb->next = t->cbs;
-	if (cb->next != NULL)
-		cb->next->prev = cb;
-	t->cbs = cb;
+	e->prev = NULL;
+	e->next = *head;
+	if (e->next != NULL)
+		e->next->prev = e;
+	*head = e;
 }
 
 static void
-unlist_locked(struct nur_callback *cb)
+take_out_locked(struct nur_entry **head, struct nur_entry *e)
 {
-	if (cb->next != NULL)
-		cb->next->prev = cb->prev;
-	if (cb->prev != NULL)
-		cb->prev->next = cb->next;
+	if (e->next != NULL)
+		e->next->prev = e->prev;
+	if (e->prev != NULL)
+		e->prev->next = e->next;
 	else
-		cb->token->cbs = cb->next;
+		*head = e->next;
 }
 
 static void
 queue_locked(struct nur_run *run, struct nur_callback *cb)
 {
-	set_state(cb, NUR_CB_QUEUED);
-	cb->run = run;
-	cb->next = NULL;
-	cb->prev = run->tail;
+	struct nur_entry *e = &cb->entry;
+
+	cb->at.run = run;
+	e->next = NULL;
+	e->prev = run->tail;
 	if (run->tail != NULL)
-		run->tail->next = cb;
+		run->tail->next = e;
 	else
-		run->head = cb;
-	run->tail = cb;
+		run->head = e;
+	run->tail = e;
+	set_state(cb, NUR_CB_QUEUED);
 }
 
 static void
 unqueue_locked(struct nur_callback *cb)
 {
-	struct nur_run *run = cb->run;
+	struct nur_run *run = cb->at.run;
 
-	if (cb->prev != NULL)
-		cb->prev->next = cb->next;
-	else
-		run->head = cb->next;
-	if (cb->next != NULL)
-		cb->next->prev = cb->prev;
-	else
-		run->tail = cb->prev;
+	if (cb->entry.next == NULL)
+		run->tail = cb->entry.prev;
+	take_out_locked(&run->head, &cb->entry);
 }
+
+static void
+register_locked(struct nur_callback *cb)
+{
+	nur_token_share_locked(cb->token);
+	add_locked(&cb->token->entries, &cb->entry);
+	set_state(cb, NUR_CB_REGISTERED);
+}
+
+/* ---- hooks ---- */
+
+static struct nur_callback *
+armed(const struct nur_hook *h)
+{
+	/* Acquire: pairs with arm(); who sees the callback sees its fields. */
+	return nur_load_acquire(&h->armed);
+}
+
+static void
+arm(struct nur_hook *h, struct nur_callback *cb)
+{
+	nur_store_release(&h->armed, cb);
+	nur_light_barrier();	/* K2 */
+}
+
+static struct nursery_token *
+token_of(const struct nur_hook *h)
+{
+	/* Relaxed: only compared; what follows is under K2 or the lock. */
+	return nur_load_relaxed(&h->token);
+}
+
+/* Takes the hook out of whatever list it is in.  Tree lock held. */
+static void
+detach_locked(struct nur_hook *h)
+{
+	struct nursery_token *t = token_of(h);
+
+	if (h->run != NULL)
+		take_out_locked(&h->run->hooks, &h->entry);
+	else if (t != NULL)
+		take_out_locked(&t->entries, &h->entry);
+	h->run = NULL;
+	nur_store_relaxed(&h->token, NULL);
+}
+
+/* Moves what is armed to where it belongs without the hook, and frees the
+ * hook.  Tree lock held; after the heavy barrier of a raise, if there was
+ * one. */
+static void
+empty_locked(struct nur_hook *h)
+{
+	struct nur_run *run = h->run;
+	struct nur_callback *cb;
+
+	nur_lock(&callback_lock);
+	detach_locked(h);
+	cb = armed(h);
+	if (cb != NULL) {
+		nur_store_relaxed(&h->armed, NULL);
+		if (run != NULL && cb->level <= nur_token_level(cb->token))
+			queue_locked(run, cb);
+		else
+			register_locked(cb);
+	}
+	nur_unlock(&callback_lock);
+}
+
+/* The hook that served last, if it is free and in the list of t. */
+static inline struct nur_hook *
+hook_at_hand(const struct nur_thr *self, const struct nursery_token *t)
+{
+	struct nur_hook *h = self->hook_at_hand;
+
+	return h != NULL && token_of(h) == t && armed(h) == NULL ? h : NULL;
+}
+
+/* A free hook of this thread in the list of t, which lives; or NULL. */
+static struct nur_hook *
+hook_for(struct nur_thr *self, struct nursery_token *t)
+{
+	struct nur_hook *h, *spare = NULL;
+	int i;
+
+	for (i = 0; i < NUR_HOOKS; i++) {
+		h = &self->hook[i];
+		if (armed(h) != NULL)
+			continue;
+		if (token_of(h) == t)
+			return self->hook_at_hand = h;
+		if (spare == NULL || token_of(h) == NULL)
+			spare = h;
+	}
+	if (spare == NULL)
+		return NULL;
+	nur_lock(&nur_tree_lock);
+	if (spare->run != NULL || nur_token_level(t) != NURSERY_LIVE) {
+		nur_unlock(&nur_tree_lock);
+		return NULL;
+	}
+	detach_locked(spare);
+	spare->entry.kind = NUR_ENTRY_HOOK;
+	nur_token_share_locked(t);
+	add_locked(&t->entries, &spare->entry);
+	nur_store_relaxed(&spare->token, t);
+	nur_unlock(&nur_tree_lock);
+	return self->hook_at_hand = spare;
+}
+
+void
+nur_hooks_forget_locked(struct nursery_token *t)
+{
+	struct nur_entry *e;
+
+	while ((e = t->entries) != NULL)
+		detach_locked(hook_of(e));
+}
+
+void
+nur_hooks_thread_ends(struct nur_thr *thr)
+{
+	int i;
+
+	for (i = 0; i < NUR_HOOKS; i++) {
+		if (thr->hook[i].entry.kind != NUR_ENTRY_HOOK)
+			continue;	/* never used */
+		nur_lock(&nur_tree_lock);
+		empty_locked(&thr->hook[i]);
+		nur_unlock(&nur_tree_lock);
+	}
+}
+
+/* ---- raising ---- */
 
 void
 nur_callbacks_collect_locked(struct nur_run *run, struct nursery_token *t,
     unsigned level)
 {
-	struct nur_callback *cb, *next;
+	struct nur_entry *e, *next;
+	struct nur_hook *h;
 
 	nur_lock(&callback_lock);
-	for (cb = t->cbs; cb != NULL; cb = next) {
-		next = cb->next;
-		if (cb->level > level)
+	for (e = t->entries; e != NULL; e = next) {
+		next = e->next;
+		if (e->kind == NUR_ENTRY_CALLBACK &&
+		    callback_of(e)->level > level)
 			continue;
-		unlist_locked(cb);
-		queue_locked(run, cb);
+		take_out_locked(&t->entries, e);
+		if (e->kind == NUR_ENTRY_CALLBACK) {
+			queue_locked(run, callback_of(e));
+			continue;
+		}
+		h = hook_of(e);		/* K3 */
+		add_locked(&run->hooks, e);
+		h->run = run;
+		nur_store_relaxed(&h->token, NULL);
+		run->hooked = true;
 	}
 	nur_unlock(&callback_lock);
+}
+
+/* K2, the heavy side. */
+static void
+empty_hooks(struct nur_run *run)
+{
+	nur_heavy_barrier();
+	nur_lock(&nur_tree_lock);
+	while (run->hooks != NULL)
+		empty_locked(hook_of(run->hooks));
+	nur_unlock(&nur_tree_lock);
+}
+
+static uint64_t
+this_thread(void)
+{
+	uint64_t self = (uint64_t)(uintptr_t)nur_thr_peek();
+
+	return self != 0 ? self : (uint64_t)nur_gettid();
+}
+
+/* Runs the first of the run.  Callback lock held, but not during fn. */
+static void
+run_first_locked(struct nur_run *run)
+{
+	struct nur_callback *cb = callback_of(run->head);
+	void (*fn)(void *) = cb->fn;
+	void *arg = cb->arg;
+	bool early = cb->early;
+
+	unqueue_locked(cb);
+	run->current = early ? NULL : cb;
+	set_state(cb, early ? NUR_CB_DONE : NUR_CB_RUNNING);
+	nur_unlock(&callback_lock);
+	fn(arg);
+	nur_lock(&callback_lock);
+	if (early)
+		return;
+	/* C3: NULL when fn removed its own callback. */
+	if (run->current != NULL)
+		set_state(run->current, NUR_CB_DONE);
+	run->current = NULL;
+	/* Relaxed: changes under the lock; the futex re-reads. */
+	nur_store_relaxed(&finished, nur_load_relaxed(&finished) + 1);
+	if (waiters > 0)
+		nur_futex_wake(&finished, INT32_MAX);
 }
 
 void
 nur_callbacks_run(struct nur_run *run)
 {
-	struct nur_callback *cb;
-	void (*fn)(void *);
-	void *arg;
-
-	/* Nobody else adds to the run, so an empty head is the end. */
-	if (run->head == NULL)
+	if (run->head == NULL && !run->hooked)
 		return;
 	nur_rank_assert_none("callback with a lock held");
-	run->thread = (uint64_t)(uintptr_t)nur_tls_get();
-	run->thread = run->thread != 0 ? run->thread : (uint64_t)nur_gettid();
+	if (run->hooked)
+		empty_hooks(run);
+	run->thread = this_thread();
 	nur_lock(&callback_lock);
-	while ((cb = run->head) != NULL) {
-		unqueue_locked(cb);
-		set_state(cb, NUR_CB_RUNNING);
-		run->current = cb;
-		fn = cb->fn;
-		arg = cb->arg;
-		nur_unlock(&callback_lock);
-		fn(arg);
+	while (run->head != NULL)
+		run_first_locked(run);
+	nur_unlock(&callback_lock);
+}
+
+bool
+nur_callbacks_any_locked(const struct nursery_token *t)
+{
+	struct nur_entry *e;
+
+	for (e = t->entries; e != NULL; e = e->next)
+		if (e->kind == NUR_ENTRY_CALLBACK || armed(hook_of(e)) != NULL)
+			return true;
+	return false;
+}
+
+/* ---- adding ---- */
+
+static bool
+runs_here(const struct nur_callback *cb)
+{
+	return cb->at.run->thread == this_thread();
+}
+
+/* 0 when the storage may be used; a callback may register itself anew. */
+static int
+claim(struct nur_callback *cb)
+{
+	int rc = 0;
+
+	switch (state_of(cb)) {
+	case NUR_CB_NONE:
+	case NUR_CB_DONE:
+		return 0;
+	case NUR_CB_RUNNING:
 		nur_lock(&callback_lock);
-		/* C3: NULL when fn removed its own callback. */
-		if (run->current != NULL)
-			set_state(run->current, NUR_CB_DONE);
-		run->current = NULL;
-		/* Relaxed: changes under the lock; the futex re-reads. */
-		nur_store_relaxed(&finished, nur_load_relaxed(&finished) + 1);
-		if (waiters > 0)
-			nur_futex_wake(&finished, INT32_MAX);
+		if (state_of(cb) == NUR_CB_RUNNING) {
+			if (runs_here(cb))
+				cb->at.run->current = NULL;
+			else
+				rc = EBUSY;
+		}
+		nur_unlock(&callback_lock);
+		return rc;
+	default:
+		return EBUSY;
+	}
+}
+
+/* The level may have been reached: under the locks it is known. */
+static void
+tell_slowly(struct nur_callback *cb)
+{
+	struct nur_run run = { 0 };
+
+	nur_lock(&nur_tree_lock);
+	nur_lock(&callback_lock);
+	if (state_of(cb) == NUR_CB_HOOKED) {
+		nur_store_relaxed(&cb->at.hook->armed, NULL);
+		set_state(cb, NUR_CB_NONE);
+	}
+	/* Else a raise has found it armed, and has taken it over. */
+	if (state_of(cb) == NUR_CB_NONE) {
+		if (nur_token_level(cb->token) >= cb->level)
+			queue_locked(&run, cb);
+		else
+			register_locked(cb);
 	}
 	nur_unlock(&callback_lock);
+	nur_unlock(&nur_tree_lock);
+	nur_callbacks_run(&run);
+}
+
+static void
+fill(struct nur_callback *cb, struct nursery_token *t, unsigned level,
+    void (*fn)(void *), void *arg)
+{
+	cb->entry.kind = NUR_ENTRY_CALLBACK;
+	cb->level = (uint16_t)level;
+	cb->early = false;
+	cb->token = t;
+	cb->fn = fn;
+	cb->arg = arg;
+}
+
+/* Arms h; true unless the level has been reached, perhaps, meanwhile. */
+static inline bool
+tell_quickly(struct nur_callback *cb, struct nur_hook *h)
+{
+	cb->at.hook = h;
+	/* Relaxed: published by arm(). */
+	nur_store_relaxed(&cb->state, NUR_CB_HOOKED);
+	arm(h, cb);
+	return nur_token_level(cb->token) == NURSERY_LIVE;
+}
+
+static inline bool
+is_free(const struct nur_callback *cb)
+{
+	unsigned state = state_of(cb);
+
+	return state == NUR_CB_NONE || state == NUR_CB_DONE;
+}
+
+static int
+tell(struct nur_callback *cb, struct nursery_token *t, unsigned level,
+    void (*fn)(void *), void *arg, bool early)
+{
+	struct nur_thr *self = nur_thr_self();
+	struct nur_hook *h = NULL;
+
+	if (claim(cb) != 0)
+		return EBUSY;
+	fill(cb, t, level, fn, arg);
+	cb->early = early;
+	if (self != NULL && nur_token_level(t) == NURSERY_LIVE)
+		h = hook_for(self, t);
+	if (h == NULL)
+		nur_store_relaxed(&cb->state, NUR_CB_NONE);
+	if (h == NULL || !tell_quickly(cb, h))
+		tell_slowly(cb);
+	return 0;
+}
+
+int
+nur_token_tell(struct nursery_token *t, unsigned level,
+    struct nursery_callback *storage, void (*fn)(void *), void *arg,
+    bool early)
+{
+	struct nur_callback *cb = (struct nur_callback *)storage;
+	struct nur_thr *self = nur_thr_peek();
+	struct nur_hook *h = self == NULL ? NULL : hook_at_hand(self, t);
+
+	if (h == NULL || !is_free(cb))
+		return tell(cb, t, level, fn, arg, early);
+	fill(cb, t, level, fn, arg);
+	cb->early = early;
+	if (!tell_quickly(cb, h))
+		tell_slowly(cb);
+	return 0;
+}
+
+void
+nur_callback_list_locked(struct nursery_callback *storage,
+    struct nursery_token *t, unsigned level, void (*fn)(void *), void *arg)
+{
+	struct nur_callback *cb = (struct nur_callback *)storage;
+
+	fill(cb, t, level, fn, arg);
+	register_locked(cb);
 }
 
 int
 nursery_token_on_level(struct nursery_token *t, enum nursery_level level,
     struct nursery_callback *storage, void (*fn)(void *), void *arg)
 {
-	struct nur_callback *cb = (struct nur_callback *)storage;
-
 	if (t == NULL || storage == NULL || fn == NULL ||
-	    (int)level < NURSERY_DRAIN || (int)level > NURSERY_ABORT)
+	    (unsigned)level - NURSERY_DRAIN > NURSERY_ABORT - NURSERY_DRAIN)
 		return EINVAL;
 	if (nur_inherited(t))
 		return EOWNERDEAD;
-	if (state_of(cb) == NUR_CB_REGISTERED || state_of(cb) == NUR_CB_QUEUED)
-		return EBUSY;
-	memset(cb, 0, sizeof *cb);
-	cb->token = t;
-	cb->fn = fn;
-	cb->arg = arg;
-	cb->level = (uint32_t)level;
-	nur_lock(&nur_tree_lock);
-	if (nur_token_level(t) < (unsigned)level) {
-		set_state(cb, NUR_CB_REGISTERED);
-		list_locked(cb, t);
-		nur_unlock(&nur_tree_lock);
-		return 0;
-	}
-	set_state(cb, NUR_CB_DONE);
-	nur_unlock(&nur_tree_lock);
-	nur_rank_assert_none("callback with a lock held");
-	fn(arg);
-	return 0;
+	return nur_token_tell(t, (unsigned)level, storage, fn, arg, false);
 }
 
 int
@@ -174,75 +479,115 @@ nursery_token_on_cancel(struct nursery_token *t, struct nursery_callback *cb,
 	return nursery_token_on_level(t, NURSERY_CANCEL, cb, fn, arg);
 }
 
+/* ---- removing ---- */
+
+/* The quick way, for the thread that registered it: true if it did. */
 static bool
-runs_here(const struct nur_run *run)
+unhook(struct nur_callback *cb)
 {
-	uint64_t me = (uint64_t)(uintptr_t)nur_tls_get();
+	struct nur_thr *self = nur_thr_peek();
+	struct nur_hook *h = cb->at.hook;
 
-	if (me != 0 && run->thread == me)
-		return true;
-	return run->thread == (uint64_t)nur_gettid();
+	if (self == NULL || h < self->hook || h >= self->hook + NUR_HOOKS)
+		return false;
+	arm(h, NULL);
+	if (nur_token_level(cb->token) != NURSERY_LIVE)
+		return false;
+	nur_store_relaxed(&cb->state, NUR_CB_NONE);
+	return true;
 }
 
-/* The slow half of remove: the callback is queued, runs, or has run. */
-static int
-remove_raised(struct nur_callback *cb, bool may_wait)
+static void
+await_finish_and_unlock(void)
 {
-	uint32_t seen;
-	int rc = 0;
+	uint32_t seen = nur_load_relaxed(&finished);
 
-	nur_lock(&callback_lock);
-	while (state_of(cb) == NUR_CB_RUNNING && !runs_here(cb->run)) {
-		if (!may_wait) {
-			rc = EBUSY;
-			goto unlock;
-		}
-		seen = nur_load_relaxed(&finished);
-		waiters++;
-		nur_unlock(&callback_lock);
-		(void)nur_futex_wait(&finished, seen, INT64_MAX);
-		nur_lock(&callback_lock);
-		waiters--;
-	}
-	if (state_of(cb) == NUR_CB_QUEUED)
-		unqueue_locked(cb);
-	else if (state_of(cb) == NUR_CB_RUNNING)
-		cb->run->current = NULL;
-	set_state(cb, NUR_CB_NONE);
-unlock:
+	waiters++;
 	nur_unlock(&callback_lock);
-	return rc;
+	(void)nur_futex_wait(&finished, seen, INT64_MAX);
+	nur_lock(&callback_lock);
+	waiters--;
+	nur_unlock(&callback_lock);
+}
+
+/* The callback is in a list or a hook: takes it out.  Both locks held. */
+static void
+withdraw_locked(struct nur_callback *cb)
+{
+	switch (state_of(cb)) {
+	case NUR_CB_HOOKED:
+		if (armed(cb->at.hook) == cb)
+			nur_store_relaxed(&cb->at.hook->armed, NULL);
+		break;
+	case NUR_CB_REGISTERED:
+		take_out_locked(&cb->token->entries, &cb->entry);
+		break;
+	case NUR_CB_QUEUED:
+		unqueue_locked(cb);
+		break;
+	case NUR_CB_RUNNING:
+		cb->at.run->current = NULL;
+		break;
+	default:
+		break;
+	}
+	set_state(cb, NUR_CB_NONE);
 }
 
 static int
-remove_callback(struct nursery_callback *storage, bool may_wait)
+remove_slowly(struct nur_callback *cb, bool may_wait)
 {
-	struct nur_callback *cb = (struct nur_callback *)storage;
-
-	if (storage == NULL)
-		return EINVAL;
-	/* Never registered: nobody else knows this storage. */
-	if (cb->token == NULL || nur_inherited(cb->token))
-		return 0;
-	nur_lock(&nur_tree_lock);
-	if (state_of(cb) == NUR_CB_REGISTERED) {
-		unlist_locked(cb);
-		set_state(cb, NUR_CB_NONE);
+	for (;;) {
+		nur_lock(&nur_tree_lock);
+		nur_lock(&callback_lock);
+		if (state_of(cb) != NUR_CB_RUNNING || runs_here(cb)) {
+			withdraw_locked(cb);
+			nur_unlock(&callback_lock);
+			nur_unlock(&nur_tree_lock);
+			return 0;
+		}
 		nur_unlock(&nur_tree_lock);
+		if (!may_wait) {
+			nur_unlock(&callback_lock);
+			return EBUSY;
+		}
+		await_finish_and_unlock();
+	}
+}
+
+static int
+remove_callback(struct nur_callback *cb, bool may_wait)
+{
+	/* Never registered: nobody else knows this storage. */
+	if (cb->token == NULL)
+		return 0;
+	if (state_of(cb) == NUR_CB_HOOKED && unhook(cb))
+		return 0;
+	if (is_free(cb) || nur_inherited(cb->token)) {
+		nur_store_relaxed(&cb->state, NUR_CB_NONE);
 		return 0;
 	}
-	nur_unlock(&nur_tree_lock);
-	return remove_raised(cb, may_wait);
+	return remove_slowly(cb, may_wait);
 }
 
 void
 nursery_callback_remove(struct nursery_callback *cb)
 {
-	(void)remove_callback(cb, true);
+	if (cb != NULL)
+		(void)remove_callback((struct nur_callback *)cb, true);
 }
 
 int
 nursery_callback_try_remove(struct nursery_callback *cb)
 {
-	return remove_callback(cb, false);
+	if (cb == NULL)
+		return EINVAL;
+	return remove_callback((struct nur_callback *)cb, false);
+}
+
+void
+nur_callbacks_after_fork(void)
+{
+	nur_mutex_init(&callback_lock, NUR_RANK_CALLBACK);
+	waiters = 0;
 }

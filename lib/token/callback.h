@@ -2,45 +2,92 @@
 /*
  * Callbacks of a token.
  *
- * C1  A registered callback is in its token's list (tree lock); a raise moves
- *     it to the raiser's run list (both locks), from which it is popped and
- *     run (callback lock).  Each transition has one owner: fn runs once.
+ * C1  A registered callback is in its token's list (tree lock) or armed in a
+ *     hook; a raise moves it to the raiser's run (both locks), from which it
+ *     is taken and run (callback lock).  Each transition has one owner: fn
+ *     runs once.
  * C2  remove() returns when fn does not run elsewhere: it unlinks (registered
  *     or queued) or waits for the running one, unless it runs right here.
  * C3  After fn the runner touches the caller's storage only if nobody removed
- *     the callback meanwhile: remove() clears `current` of the run.
+ *     the callback meanwhile: remove() clears `current` of the run.  It does
+ *     not touch that of an early one at all, whose state says DONE before fn.
+ *
+ * A hook is a thread's own place in a token's list.  It stays there between
+ * callbacks, so that a thread that waits on one token again and again pays
+ * for no lock and no read-modify-write.
+ *
+ * K1  `armed` is the callback in the hook, NULL: none.  Only the thread arms;
+ *     it disarms, or the tree and the callback lock are held.
+ * K2  Arming and disarming are the light side of an asymmetric barrier, of
+ *     which the heavy side is passed between raising and looking at hooks.
+ *     The thread writes `armed` and then reads the level; the raiser writes
+ *     the level and then reads `armed`.  So a thread that sees LIVE after
+ *     arming is seen armed by every later raise, and one that sees LIVE after
+ *     disarming is seen disarmed: fn will not run.  One that sees a level
+ *     does not know, and asks under the locks.
+ * K3  A raise of a token takes its hooks out of the list, into its run;
+ *     hooks serve live tokens only.
  */
 #ifndef NUR_TOKEN_CALLBACK_H
 #define NUR_TOKEN_CALLBACK_H
 
+#include "base/thr.h"
 #include "token/token.h"
 
+enum { NUR_ENTRY_CALLBACK, NUR_ENTRY_HOOK };	/* nur_entry.kind */
+
 enum nur_cb_state {
-	NUR_CB_NONE, NUR_CB_REGISTERED, NUR_CB_QUEUED, NUR_CB_RUNNING,
-	NUR_CB_DONE
+	NUR_CB_NONE, NUR_CB_HOOKED, NUR_CB_REGISTERED, NUR_CB_QUEUED,
+	NUR_CB_RUNNING, NUR_CB_DONE
 };
 
 /* Lies in the caller's struct nursery_callback. */
 struct nur_callback {
-	struct nur_callback *next, *prev;
+	struct nur_entry entry;
+	uint32_t state;		/* atomic */
+	uint16_t level;
+	bool early;		/* C3 */
 	struct nursery_token *token;
-	struct nur_run *run;
+	union {
+		struct nur_hook *hook;	/* HOOKED */
+		struct nur_run *run;	/* QUEUED, RUNNING */
+	} at;
 	void (*fn)(void *);
 	void *arg;
-	uint32_t state, level;
 };
 
 /* One raise and the callbacks it has to run; on the raiser's stack. */
 struct nur_run {
-	struct nur_callback *head, *tail;
+	struct nur_entry *head, *tail;	/* callback lock */
 	struct nur_callback *current;
+	struct nur_entry *hooks;	/* tree lock */
+	bool hooked;			/* the raiser's: hooks were found */
 	uint64_t thread;
 };
+
+/* As nursery_token_on_level; an early one's fn may run a little after
+ * remove() has returned, and must bear that. */
+int nur_token_tell(struct nursery_token *t, unsigned level,
+    struct nursery_callback *storage, void (*fn)(void *), void *arg,
+    bool early);
+
+/* Registers without looking at the level, for a token that nobody else knows
+ * yet.  Tree lock held. */
+void nur_callback_list_locked(struct nursery_callback *storage,
+    struct nursery_token *t, unsigned level, void (*fn)(void *), void *arg);
 
 /* Tree lock held: moves t's callbacks of levels <= level to the run. */
 void nur_callbacks_collect_locked(struct nur_run *run,
     struct nursery_token *t, unsigned level);
 /* Runs them; no lock held. */
 void nur_callbacks_run(struct nur_run *run);
+
+/* Whether somebody is still to be told by t.  Tree lock held. */
+bool nur_callbacks_any_locked(const struct nursery_token *t);
+/* t goes: the hooks of threads in its list are free for other tokens. */
+void nur_hooks_forget_locked(struct nursery_token *t);
+/* A thread goes: what its hooks hold is registered without them. */
+void nur_hooks_thread_ends(struct nur_thr *thr);
+void nur_callbacks_after_fork(void);
 
 #endif

@@ -12,14 +12,18 @@
  * T4  A token without handles stays while it has two children, or one and
  *     something to tell it (a deadline, a shield, a level of its own); so
  *     dead inner tokens never outnumber leaves.
- * T5  The shape (parent, siblings, kids, callbacks, flags, side) is under
- *     the tree lock; `word` is written under it and read without.
- * T6  No user code runs under the tree lock, and no walk holds it for more
- *     than NUR_WALK_SLICE tokens.  The walk's position is pinned meanwhile.
+ * T5  The shape (parent, siblings, kids, entries, side) is under the tree
+ *     lock; `word` is written under it and read without.
+ * T6  No user code runs under the tree lock, and no walk keeps others from it
+ *     for more than NUR_WALK_SLICE tokens.  What a walk stands on stays:
+ *     settling passes over pinned tokens and those on a walk's list.
+ * T7  Making and releasing a child again and again, and registering callbacks
+ *     again and again, touches nothing that threads share: token/vacant.c,
+ *     token/hook.c.
  *
- * 64 bytes: word 4, refs 4, parent, next, prev, kids, cbs, side 8 each,
- * flags 4, pins 4.  The causes lie beside the slots (S2), touched only by
- * a token that is raised itself.
+ * 64 bytes: word 4, refs 4, and 8 each for parent, next, prev, kids, entries,
+ * side, walk.  The causes lie beside the slots (S2), touched only by a token
+ * that is raised itself.
  */
 #ifndef NUR_TOKEN_TOKEN_H
 #define NUR_TOKEN_TOKEN_H
@@ -27,18 +31,22 @@
 #include "base/slab.h"
 #include "nursery/token.h"
 
-#define NUR_WALK_SLICE	4096
+#ifndef NUR_WALK_SLICE		/* the model build has a shorter one */
+#define NUR_WALK_SLICE	256
+#endif
 
 /* Bits of nursery_token.word; bits 0-1 are the level (ABI). */
-#define NUR_LEVEL_MASK	3u
-#define NUR_ORIGIN(l)	(2u << (l))	/* has a record for level l = 1..3 */
-
-/* nursery_token.flags */
-#define NUR_TOKEN_SHIELDED	1u	/* hears only ABORT */
-#define NUR_TOKEN_AT_SHIFT	1	/* two bits: new_at's level, or 0 */
+#define NUR_LEVEL_MASK		3u
+#define NUR_ORIGIN(l)		(2u << (l))	/* has a record for level 1..3 */
+#define NUR_TOKEN_SHIELDED	(1u << 5)	/* hears only ABORT */
+#define NUR_TOKEN_AT_SHIFT	6		/* new_at's level, or 0 */
 #define NUR_TOKEN_AT_MASK	(3u << NUR_TOKEN_AT_SHIFT)
-#define NUR_TOKEN_RELEASED	8u	/* no handles left */
-#define NUR_TOKEN_EMBEDDED	16u	/* lies in a nursery's block */
+#define NUR_TOKEN_RELEASED	(1u << 8)	/* no handles left */
+#define NUR_TOKEN_EMBEDDED	(1u << 9)	/* in a nursery's block */
+#define NUR_TOKEN_ON_WALK	(1u << 10)	/* on one walk's list */
+#define NUR_TOKEN_SHARED	(1u << 11)	/* has, or had, kids or entries */
+#define NUR_TOKEN_PIN		(1u << 12)	/* counted: walks that need it */
+#define NUR_TOKEN_PINS		(255u << 12)
 
 struct nur_record {		/* why a level was raised, T2 */
 	int32_t code;
@@ -67,13 +75,12 @@ struct nur_side {
 struct nursery_token {
 	uint32_t word;		/* atomic, T5 */
 	uint32_t refs;		/* atomic: handles */
-	struct nursery_token *parent;
+	struct nursery_token *parent;	/* read without the lock by vacant.c */
 	struct nursery_token *next, *prev;	/* siblings; first has no prev */
 	struct nursery_token *kids;
-	struct nur_callback *cbs;
+	struct nur_entry *entries;	/* to be told: token/callback.h */
 	struct nur_side *side;
-	uint32_t flags;
-	uint32_t pins;		/* walks that stand here */
+	struct nursery_token *walk;	/* next on the list of a walk */
 };
 
 extern struct nur_mutex nur_tree_lock;
@@ -81,20 +88,67 @@ extern struct nur_mutex nur_tree_lock;
 static inline unsigned
 nur_token_level(const struct nursery_token *t)
 {
-	/* Acquire: pairs with set_word(); who sees the level sees the cause
-	 * and what the canceller wrote before. */
+	/* Acquire: pairs with nur_token_set_word(); who sees the level sees
+	 * the cause and what the canceller wrote before. */
 	return nur_load_acquire(&t->word) & NUR_LEVEL_MASK;
 }
 
-/* Makes a token in caller's slab memory. `t` must be a slab object with
- * NUR_TOKEN_AUX. Never fails; `flags` may hold NUR_TOKEN_EMBEDDED. */
-void nur_token_init(struct nursery_token *t, struct nursery_token *parent,
-    uint32_t flags);
-/* Gives the side block with room for its timers: 0, ENOMEM, EAGAIN. */
-int nur_token_need_side(struct nursery_token *t);
+/* Under the tree lock, where the word changes, or a hint. */
+static inline uint32_t
+nur_token_word(const struct nursery_token *t)
+{
+	return nur_load_relaxed(&t->word);
+}
 
-/* Ends a shield at `until`: 0, ENOMEM, EAGAIN. */
-int nur_token_shield_until(struct nursery_token *t, int64_t until);
+static inline void
+nur_token_set_word(struct nursery_token *t, uint32_t word)
+{
+	/* Release: publishes the cause; pairs with nur_token_level(). */
+	nur_store_release(&t->word, word);
+}
+
+/* t gets a kid or an entry, through which others find it.  Tree lock held. */
+static inline void
+nur_token_share_locked(struct nursery_token *t)
+{
+	uint32_t word = nur_token_word(t);
+
+	if ((word & NUR_TOKEN_SHARED) == 0)
+		nur_token_set_word(t, word | NUR_TOKEN_SHARED);
+}
+
+/* What a token with this word hears when its parent stands at `level`. */
+static inline unsigned
+nur_token_hears(uint32_t word, unsigned level)
+{
+	unsigned at;
+
+	if ((word & (NUR_TOKEN_SHIELDED | NUR_TOKEN_AT_MASK)) == 0)
+		return level;
+	if ((word & NUR_TOKEN_SHIELDED) != 0)
+		return level >= NURSERY_ABORT ? level : NURSERY_LIVE;
+	at = (word & NUR_TOKEN_AT_MASK) >> NUR_TOKEN_AT_SHIFT;
+	if (level < at)
+		return NURSERY_LIVE;
+	return level > NURSERY_CANCEL ? level : NURSERY_CANCEL;
+}
+
+/* ---- token.c ---- */
+
+/* Makes a token in caller's slab memory that has NUR_TOKEN_AUX.  Nobody
+ * knows it yet: it is linked by nur_token_link_locked(). */
+void nur_token_init(struct nursery_token *t, uint32_t flags);
+/* Links it under `parent` and gives it the level that it hears.  Tree lock
+ * held. */
+void nur_token_link_locked(struct nursery_token *t,
+    struct nursery_token *parent);
+/* Called when the last handle of an embedded token went and nothing in the
+ * tree needs it; tree lock held; set by scope/. */
+extern void (*nur_token_embedded_free)(struct nursery_token *t);
+uint64_t nur_token_live(void);
+void nur_token_after_fork(void);
+
+/* ---- raise.c ---- */
 
 struct nur_raise {
 	int level, code, by_pid;
@@ -103,15 +157,13 @@ struct nur_raise {
 /* True if this call raised t itself.  Runs callbacks; no lock is held. */
 bool nur_token_raise(struct nursery_token *t, const struct nur_raise *r);
 
+/* ---- deadline.c ---- */
+
+/* Ends a shield at `until`: 0, ENOMEM, EAGAIN. */
+int nur_token_shield_until(struct nursery_token *t, int64_t until);
 /* The timer thread's entry: a timer of t is due.  Takes the tree lock held,
  * returns with it released. */
 void nur_token_timer_fired_locked(struct nur_timer *timer);
-
-/* Called when the last handle of an embedded token went and nothing in the
- * tree needs it; set by scope/. */
-extern void (*nur_token_embedded_free)(struct nursery_token *t);
-
-uint64_t nur_token_live(void);
-void nur_token_after_fork(void);
+void nur_token_free_side_locked(struct nursery_token *t);
 
 #endif

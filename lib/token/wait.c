@@ -3,20 +3,45 @@
 
 #include "token/wait.h"
 
+#include "token/callback.h"
+
 static void
 wake(void *thr)
 {
 	nur_unpark(thr);
 }
 
+/* Early: nothing of ours is touched once the callback is taken, and a wake-up
+ * that comes late finds a record (H1) whose owner looks again. */
+static int
+park_until(struct nur_thr *self, struct nursery_token *t,
+    enum nursery_level level, int64_t deadline)
+{
+	struct nursery_callback cb = { { { 0 } } };
+	int rc = 0;
+
+	(void)nur_token_tell(t, (unsigned)level, &cb, wake, self, true);
+	while (rc == 0 && nur_token_level(t) < (unsigned)level)
+		rc = nur_park(self, deadline);
+	nursery_callback_remove(&cb);
+	return nur_token_level(t) >= (unsigned)level ? 0 : rc;
+}
+
+static int
+park_only(struct nur_thr *self, int64_t deadline)
+{
+	while (nur_park(self, deadline) == 0)
+		;
+	return ETIMEDOUT;
+}
+
 int
 nur_token_wait(struct nursery_token *t, enum nursery_level level,
     int64_t deadline, enum nur_op op)
 {
-	struct nursery_callback cb = { { { 0 } } };
 	struct nur_thr *self;
 	uint32_t before;
-	int rc = 0;
+	int rc;
 
 	if (t != NULL && nur_token_level(t) >= (unsigned)level)
 		return 0;
@@ -24,16 +49,8 @@ nur_token_wait(struct nursery_token *t, enum nursery_level level,
 	if (self == NULL)
 		return ENOMEM;
 	before = nur_op_enter(self, op, -1);
-	if (t != NULL)
-		(void)nursery_token_on_level(t, level, &cb, wake, self);
-	/* A stray wake-up is harmless: the level decides. */
-	while (rc == 0 && (t == NULL || nur_token_level(t) < (unsigned)level))
-		rc = nur_park(self, deadline);
-	if (t != NULL) {
-		nursery_callback_remove(&cb);
-		if (nur_token_level(t) >= (unsigned)level)
-			rc = 0;
-	}
+	rc = t != NULL ? park_until(self, t, level, deadline) :
+	    park_only(self, deadline);
 	nur_op_leave(self, before);
 	return rc;
 }

@@ -51,7 +51,7 @@ struct clock {
 };
 
 enum thread_state {
-	RUNS, WANTS_LOCK, SLEEPS, JOINS, YIELDS, AWAITS_ALL, DONE
+	RUNS, WANTS_LOCK, SLEEPS, JOINS, YIELDS, OFFERS, AWAITS_ALL, DONE
 };
 
 struct coroutine {

@@ -79,12 +79,17 @@ bool model_mutex_trylock(const void *m);
 void model_mutex_unlock(const void *m);
 /* True if another thread waits for m. */
 bool model_mutex_contended(const void *m);
+/* Lets it go, so that others may have it, and takes it back. */
+void model_mutex_yield(const void *m);
 #define nur_raw_mutex_init(m)		model_mutex_init(m)
 #define nur_raw_mutex_fini(m)		model_mutex_fini(m)
 #define nur_raw_mutex_lock(m)		model_mutex_lock(m)
 #define nur_raw_mutex_trylock(m)	model_mutex_trylock(m)
 #define nur_raw_mutex_unlock(m)		model_mutex_unlock(m)
 #define nur_raw_mutex_contended(m)	model_mutex_contended(m)
+#define nur_raw_mutex_yield(m)		model_mutex_yield(m)
+#define nur_cpu_relax()			model_yield()
+void model_yield(void);
 
 /* ---- futex: nur_futex_wait and nur_futex_wake are made of these ---- */
 

@@ -132,6 +132,15 @@ model_mutex_contended(const void *m)
 	return waiting > 0;
 }
 
+void
+model_mutex_yield(const void *m)
+{
+	model_mutex_unlock(m);
+	/* That another one comes now is no preemption: it was asked to. */
+	eng_block(OFFERS, NULL, INT64_MAX);
+	model_mutex_lock(m);
+}
+
 /* ---- futex ---- */
 
 int

@@ -61,6 +61,7 @@ can_go(const struct model_thread *t)
 	switch (t->state) {
 	case RUNS:
 	case YIELDS:
+	case OFFERS:
 		return true;
 	case WANTS_LOCK:
 		return eng_place(t->object)->owner == 0;
@@ -89,7 +90,9 @@ list_runnable(struct options *o)
 	int i;
 
 	o->count = 0;
-	o->stays = eng->current->state != YIELDS && can_go(eng->current);
+	/* YIELDS: only if nobody else can; OFFERS: if nobody else does. */
+	o->stays = eng->current->state != YIELDS && eng->current->state !=
+	    OFFERS && can_go(eng->current);
 	if (o->stays)
 		add(o, eng->current, GOES);
 	for (i = 0; i < eng->threads; i++) {
@@ -97,7 +100,8 @@ list_runnable(struct options *o)
 		if (t != eng->current && can_go(t))
 			add(o, t, GOES);
 	}
-	if (o->count == 0 && eng->current->state == YIELDS)
+	if (eng->current->state == OFFERS || (o->count == 0 &&
+	    eng->current->state == YIELDS))
 		add(o, eng->current, GOES);
 }
 

@@ -60,7 +60,6 @@ nothing_lives(void)
 {
 	MODEL_ASSERT(nur_token_live() == 0);
 	MODEL_ASSERT(nur_nurseries_open() == 0);
-	MODEL_ASSERT(nur_thr_live() == 0);
 }
 
 /* ---- one scenario ---- */

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+/* What time does to a token: a deadline cancels it, the end of a shield lets
+ * it hear.  The heap and its thread are in token/timer.c. */
+#include "config.h"
+
+#include "token/timer.h"
+#include "token/tree.h"
+
+#include "base/sys.h"
+
+/* Gives t the side block with room for its timers: 0, ENOMEM, EAGAIN. */
+static int
+need_side(struct nursery_token *t)
+{
+	struct nur_side *side;
+	int rc;
+
+	nur_lock(&nur_tree_lock);
+	side = t->side;
+	nur_unlock(&nur_tree_lock);
+	if (side != NULL)
+		return 0;
+	side = nur_alloc(sizeof *side);
+	if (side == NULL)
+		return ENOMEM;
+	rc = nur_timer_reserve(2);
+	if (rc != 0) {
+		nur_free(side);
+		return rc;
+	}
+	nur_timer_init(&side->deadline, NUR_TIMER_DEADLINE, t);
+	nur_timer_init(&side->shield, NUR_TIMER_SHIELD, t);
+	nur_lock(&nur_tree_lock);
+	if (t->side == NULL) {
+		t->side = side;
+		side = NULL;
+	}
+	nur_unlock(&nur_tree_lock);
+	if (side != NULL) {
+		nur_timer_unreserve(2);
+		nur_free(side);
+	}
+	return 0;
+}
+
+void
+nur_token_free_side_locked(struct nursery_token *t)
+{
+	if (t->side == NULL)
+		return;
+	nur_timer_disarm(&t->side->deadline);
+	nur_timer_disarm(&t->side->shield);
+	nur_timer_unreserve(2);
+	nur_free(t->side);
+}
+
+int
+nur_token_shield_until(struct nursery_token *t, int64_t until)
+{
+	int rc;
+
+	if (until == NURSERY_NEVER)
+		return 0;
+	rc = need_side(t);
+	if (rc != 0)
+		return rc;
+	nur_lock(&nur_tree_lock);
+	nur_timer_arm(&t->side->shield, until);
+	nur_unlock(&nur_tree_lock);
+	return 0;
+}
+
+int
+nursery_token_set_deadline(struct nursery_token *t, int64_t deadline)
+{
+	int rc = 0;
+
+	if (t == NULL)
+		return EINVAL;
+	if (nur_inherited(t))
+		return EOWNERDEAD;
+	if (nur_token_level(t) >= NURSERY_CANCEL)
+		return ECANCELED;
+	if (deadline != NURSERY_NEVER)
+		rc = need_side(t);
+	if (rc != 0)
+		return rc;
+	nur_lock(&nur_tree_lock);
+	if (nur_level_locked(t) >= NURSERY_CANCEL)
+		rc = ECANCELED;
+	else if (t->side != NULL)
+		nur_timer_arm(&t->side->deadline, deadline);
+	nur_unlock(&nur_tree_lock);
+	return rc;
+}
+
+int64_t
+nursery_token_deadline(const struct nursery_token *t)
+{
+	int64_t earliest = NURSERY_NEVER;
+
+	if (t == NULL || nur_inherited(t))
+		return NURSERY_NEVER;
+	nur_lock(&nur_tree_lock);
+	for (; t != NULL; t = t->parent) {
+		if (t->side != NULL && t->side->deadline.when < earliest)
+			earliest = t->side->deadline.when;
+		/* What does not hear a cancel hears no deadline. */
+		if (nur_token_hears(nur_token_word(t), NURSERY_CANCEL) ==
+		    NURSERY_LIVE)
+			break;
+	}
+	nur_unlock(&nur_tree_lock);
+	return earliest;
+}
+
+static void
+deadline_passed_locked(struct nursery_token *t)
+{
+	const struct nur_raise r = { .level = NURSERY_CANCEL,
+		.code = ETIMEDOUT, .why = "deadline" };
+
+	if (nur_level_locked(t) >= NURSERY_CANCEL) {
+		nur_unlock(&nur_tree_lock);
+		return;
+	}
+	nur_write_records_locked(t, &r);
+	nur_spread_and_unlock(t);
+}
+
+/* The shield falls: t hears what its parent has said meanwhile. */
+static void
+shield_ended_locked(struct nursery_token *t)
+{
+	uint32_t word = nur_token_word(t) & ~NUR_TOKEN_SHIELDED;
+	unsigned to = t->parent == NULL ? NURSERY_LIVE :
+	    nur_token_hears(word, nur_level_locked(t->parent));
+
+	if (to <= (word & NUR_LEVEL_MASK)) {
+		nur_token_set_word(t, word);
+		nur_token_settle_locked(t);
+		nur_unlock(&nur_tree_lock);
+		return;
+	}
+	nur_token_set_word(t, (word & ~NUR_LEVEL_MASK) | to);
+	nur_spread_and_unlock(t);
+}
+
+void
+nur_token_timer_fired_locked(struct nur_timer *timer)
+{
+	if (timer->kind == NUR_TIMER_SHIELD)
+		shield_ended_locked(timer->owner);
+	else
+		deadline_passed_locked(timer->owner);
+}
