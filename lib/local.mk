@@ -32,14 +32,18 @@ libnursery_core_la_SOURCES = \
 	lib/io/later.c \
 	lib/sched/pool.c \
 	lib/sched/pool.h \
+	lib/scope/admit.c \
 	lib/scope/attr.c \
 	lib/scope/attr.h \
 	lib/scope/init.c \
 	lib/scope/init.h \
 	lib/scope/later.c \
+	lib/scope/nest.c \
+	lib/scope/nest.h \
 	lib/scope/nursery.c \
 	lib/scope/nursery.h \
 	lib/scope/report.c \
+	lib/scope/spawn.c \
 	lib/scope/task.c \
 	lib/token/callback.c \
 	lib/token/callback.h \

@@ -24,7 +24,7 @@ enum nursery_format { NURSERY_TEXT = 0, NURSERY_JSON = 1 };
  * Writes the tree of nurseries and tasks: name, state, age, where each task
  * waits, who cancelled what and why.  A picture of a moving thing; it stops
  * no task.  Any thread, but no signal handler.  EINVAL: `to` is NULL or the
- * format unknown.  EIO: the stream has an error.
+ * format unknown.  ENOMEM.  EIO: the stream has an error.
  */
 int nursery_dump(FILE *to, enum nursery_format format);
 

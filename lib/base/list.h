@@ -37,6 +37,12 @@ nur_list_append(struct nur_link *head, struct nur_link *l)
 }
 
 static inline void
+nur_list_prepend(struct nur_link *head, struct nur_link *l)
+{
+	nur_list_append(head->next, l);
+}
+
+static inline void
 nur_list_remove(struct nur_link *l)
 {
 	l->prev->next = l->next;

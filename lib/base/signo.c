@@ -11,26 +11,33 @@
 static uint32_t chosen;		/* 0: not yet looked up */
 static uint32_t installed;
 
+static uint32_t
+choose(void)
+{
+	const char *text = nur_getenv("NURSERY_SIGNAL_NUMBER");
+	char *end;
+	long v;
+
+	if (text == NULL)
+		return (uint32_t)SIGRTMIN + 5;
+	v = strtol(text, &end, 10);
+	if (*text != '\0' && *end == '\0' && v > 0 && v <= SIGRTMAX &&
+	    v != SIGKILL && v != SIGSTOP)
+		return (uint32_t)v;
+	nur_bad_env("NURSERY_SIGNAL_NUMBER", text, "a signal's number");
+	return (uint32_t)SIGRTMIN + 5;
+}
+
 int
 nur_interrupt_signo(void)
 {
 	/* Relaxed: every thread computes the same value. */
 	uint32_t n = nur_load_relaxed(&chosen);
-	const char *text;
-	char *end;
-	long v;
 
-	if (n != 0)
-		return (int)n;
-	n = (uint32_t)SIGRTMIN + 5;
-	text = nur_getenv("NURSERY_SIGNAL_NUMBER");
-	if (text != NULL) {
-		v = strtol(text, &end, 10);
-		if (*text != '\0' && *end == '\0' && v > 0 && v <= SIGRTMAX &&
-		    v != SIGKILL && v != SIGSTOP)
-			n = (uint32_t)v;
+	if (n == 0) {
+		n = choose();
+		nur_store_relaxed(&chosen, n);
 	}
-	nur_store_relaxed(&chosen, n);
 	return (int)n;
 }
 

@@ -83,15 +83,29 @@ nur_getenv(const char *name)
 	return secure_getenv(name);
 }
 
+static void
+say(char *text, size_t size, int n)
+{
+	if (n > 0)
+		(void)!write(STDERR_FILENO, text, (size_t)n < size ?
+		    (size_t)n : size - 1);
+}
+
+void
+nur_bad_env(const char *name, const char *value, const char *expected)
+{
+	char text[256];
+
+	say(text, sizeof text, snprintf(text, sizeof text, "libnursery: "
+	    "%s='%.64s' is ignored: expected %s\n", name, value, expected));
+}
+
 void
 nur_panic(const char *what, const char *file, int line)
 {
 	char text[256];
-	int n = snprintf(text, sizeof text, "libnursery: %s (%s:%d)\n", what,
-	    file, line);
 
-	if (n > 0)
-		(void)!write(STDERR_FILENO, text, (size_t)n < sizeof text ?
-		    (size_t)n : sizeof text - 1);
+	say(text, sizeof text, snprintf(text, sizeof text,
+	    "libnursery: %s (%s:%d)\n", what, file, line));
 	abort();
 }

@@ -38,5 +38,7 @@ int nur_gettid(void);
 
 /* The value of an environment variable, NULL in set-user-ID programs. */
 const char *nur_getenv(const char *name);
+/* Says in one line on standard error that its value is of no use. */
+void nur_bad_env(const char *name, const char *value, const char *expected);
 
 #endif

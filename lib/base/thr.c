@@ -166,6 +166,17 @@ nur_thr_wake_fd(struct nur_thr *self)
 	return self->wake_fd;
 }
 
+void
+nur_thr_each(void (*fn)(const struct nur_thr *thr, void *arg), void *arg)
+{
+	struct nur_link *l;
+
+	nur_lock(&list_lock);
+	NUR_LIST_FOREACH(l, &threads)
+		fn(NUR_CONTAINER(l, struct nur_thr, all), arg);
+	nur_unlock(&list_lock);
+}
+
 int64_t
 nur_thr_sum_live(enum nur_slab_kind kind)
 {
@@ -198,5 +209,6 @@ nur_thr_after_fork(void)
 	self->vacant.count = 0;
 	memset(self->hook, 0, sizeof self->hook);
 	self->hook_at_hand = NULL;
+	self->spare_count = 0;
 	nur_list_append(&threads, &self->all);
 }

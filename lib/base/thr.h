@@ -29,6 +29,7 @@ enum nur_op {
 };
 extern const char *const nur_op_names[NUR_OP_COUNT];
 
+struct nursery;
 struct nursery_task;
 struct nursery_token;
 struct nur_callback;
@@ -58,6 +59,9 @@ struct nur_vacant {
 	struct nursery_token *child[NUR_VACANT];
 };
 
+/* Nurseries ready to be opened: scope/nest.c. */
+#define NUR_SPARES	4
+
 struct nur_thr {
 	/* atomic: what a waker touches, one line */
 	uint32_t park, unused;	/* 0 empty, 1 a wake-up waits to be taken */
@@ -73,12 +77,15 @@ struct nur_thr {
 	size_t stack_size;
 	uint64_t next_id, last_id;	/* of tasks: scope/task.c */
 	struct nur_link opened;	/* nurseries open in this thread, newest last */
+	uint32_t nest_seq;	/* atomic: changes with `opened` */
+	uint32_t spare_count;
+	struct nursery *spare[NUR_SPARES];
 	struct nur_magazine magazine[NUR_SLAB_KINDS];
 	int64_t live[NUR_SLAB_KINDS];	/* atomic, S4 */
 	struct nur_vacant vacant;
 	struct nur_hook hook[NUR_HOOKS];
 	struct nur_hook *hook_at_hand;	/* that served last, or NULL */
-	char name[16];
+	uint64_t named_for;	/* id of whose name the thread bears; 0: ours */
 	/* under the lock of thr.c */
 	struct nur_link all;
 	/* under the pool's lock: sched/pool.c */
@@ -152,6 +159,8 @@ nur_thr_count(struct nur_thr *self, enum nur_slab_kind kind, int change)
 	    &self->live[kind]) + change);
 }
 
+/* Calls fn for each thread, in whose record it may read what is atomic. */
+void nur_thr_each(void (*fn)(const struct nur_thr *thr, void *arg), void *arg);
 int64_t nur_thr_sum_live(enum nur_slab_kind kind);
 void nur_thr_after_fork(void);
 

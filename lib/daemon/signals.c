@@ -185,8 +185,10 @@ nursery_stop_on_signals(struct nursery *n, const sigset_t *signals,
 		return EINVAL;
 	if (nur_inherited(n))
 		return EOWNERDEAD;
+	nur_nursery_share(n);
 	nur_lock(&signals_lock);
 	rc = need_relay_locked();
+	n->has_signals = true;
 	for (signo = 1; rc == 0 && signo < SIGNALS; signo++) {
 		if (sigismember(signals, signo) != 1)
 			continue;
@@ -232,6 +234,9 @@ set_up(void)
 	if (text == NULL)
 		return;
 	signo = parse_signal(text);
+	if (signo == 0)
+		nur_bad_env("NURSERY_DUMP_SIGNAL", text,
+		    "a signal's name or number");
 	nur_lock(&signals_lock);
 	if (signo != 0 && need_relay_locked() == 0 &&
 	    take_signal_locked(signo, NULL, NURSERY_DRAIN) == 0)

@@ -76,11 +76,10 @@ nursery_stop(struct nursery **n, const struct nursery_stop *how,
 		s.cancel_for = 10 * NURSERY_SECOND;
 		s.abort_for = NURSERY_SECOND;
 	}
-	if (nur_is_member(nur_task_current(), *n))
-		return EDEADLK;
-	if (((*n)->attr.flags & NURSERY_UNBOUND) == 0 && (*n)->opener !=
-	    nur_thr_peek())
-		return EPERM;
+	rc = nur_nursery_may_close(*n);
+	if (rc != 0)
+		return rc;
+	nur_nursery_share(*n);
 	if (!climb(*n, &s))
 		return give_up(*n, out);
 	return nursery_close_with(n, out);

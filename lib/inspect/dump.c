@@ -5,12 +5,13 @@
 
 #include "base/sys.h"
 #include "nursery/debug.h"
-#include "scope/nursery.h"
+#include "scope/nest.h"
 #include "sched/pool.h"
 
 #include <dlfcn.h>
-#include <unistd.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static void
 print_age(FILE *to, int64_t since, int64_t now)
@@ -86,21 +87,10 @@ print_cause(FILE *to, const struct nursery *n)
 		    (unsigned long long)c.by_task);
 }
 
-static int
-depth_of(const struct nursery *n)
-{
-	int depth = 0;
-
-	for (n = n->parent; n != NULL; n = n->parent)
-		depth++;
-	return depth;
-}
-
 static void
-print_nursery(FILE *to, struct nursery *n, int64_t now)
+print_nursery(FILE *to, struct nursery *n, int depth, int64_t now)
 {
 	static const char *const states[] = { "open", "closing", "closed" };
-	int depth = depth_of(n);
 	struct nur_link *l;
 
 	nur_lock(&n->lock);
@@ -114,38 +104,101 @@ print_nursery(FILE *to, struct nursery *n, int64_t now)
 	NUR_LIST_FOREACH(l, &n->queue)
 		print_task(to, NUR_CONTAINER(l, struct nursery_task, link),
 		    depth + 1, now);
-	nur_unlock(&n->lock);
+	nur_nursery_unlock(n);
 }
 
-/* Each nursery after its parent, the tree in order. */
+/* A private nursery has no name and no tasks, and the level of what is
+ * around it. */
 static void
-print_below(FILE *to, const struct nursery *parent, int64_t now)
+print_private(FILE *to, const struct nur_private *p, const struct nursery *n,
+    int depth)
 {
-	struct nur_link *l;
-	struct nursery *n;
+	(void)fprintf(to, "%*snursery \"\" open", (depth + p->depth) * 2, "");
+	print_cause(to, n);
+	(void)fprintf(to, " running 0 queued 0\n");
+}
 
-	NUR_LIST_FOREACH(l, &nur_nurseries) {
-		n = NUR_CONTAINER(l, struct nursery, all);
-		if (n->parent != parent)
-			continue;
-		print_nursery(to, n, now);
-		print_below(to, n, now);
+/* The nursery after n in the tree, or NULL; *depth follows. */
+static struct nursery *
+after(struct nursery *n, int *depth)
+{
+	struct nur_link *next;
+
+	if (!nur_list_empty(&n->inside)) {
+		++*depth;
+		return NUR_CONTAINER(n->inside.next, struct nursery, beside);
 	}
+	for (; n != NULL; n = n->parent, --*depth) {
+		next = n->beside.next;
+		if (next != (n->parent == NULL ? &nur_roots :
+		    &n->parent->inside))
+			return NUR_CONTAINER(next, struct nursery, beside);
+	}
+	return NULL;
+}
+
+/* Registry lock held. */
+static void
+print_tree(FILE *to, const struct nur_private *private, size_t count)
+{
+	struct nursery *n = NULL;
+	int64_t now = nur_now();
+	int depth = 0;
+	size_t i;
+
+	if (!nur_list_empty(&nur_roots))
+		n = NUR_CONTAINER(nur_roots.next, struct nursery, beside);
+	for (; n != NULL; n = after(n, &depth)) {
+		print_nursery(to, n, depth, now);
+		for (i = 0; i < count; i++)
+			if (private[i].around == n)
+				print_private(to, &private[i], n, depth);
+	}
+}
+
+/* Into memory first: whoever reads the stream may need one of our locks to
+ * go on. */
+static int
+render(char **text, size_t *len)
+{
+	struct nur_private *private;
+	size_t count;
+	FILE *f;
+
+	f = nur_fault(NUR_RES_MEMORY) ? NULL : open_memstream(text, len);
+	if (f == NULL)
+		return ENOMEM;
+	nur_lock(&nur_registry_lock);
+	private = nur_nest_look(&count);
+	print_tree(f, private, count);
+	nur_unlock(&nur_registry_lock);
+	nur_free(private);
+	if (fclose(f) == 0)
+		return 0;
+	free(*text);
+	return ENOMEM;
 }
 
 int
 nursery_dump(FILE *to, enum nursery_format format)
 {
+	char *text = NULL;
+	size_t len = 0;
+	int rc;
+
 	if (to == NULL)
 		return EINVAL;
 	if (format == NURSERY_JSON)
 		return ENOTSUP;
 	if (format != NURSERY_TEXT)
 		return EINVAL;
-	nur_lock(&nur_registry_lock);
-	print_below(to, NULL, nur_now());
-	nur_unlock(&nur_registry_lock);
-	return fflush(to) == 0 ? 0 : EIO;
+	rc = render(&text, &len);
+	if (rc != 0)
+		return rc;
+	if (fwrite(text, 1, len, to) != len || fflush(to) != 0)
+		rc = EIO;
+	free(text);
+	return rc;
 }
 
 void
@@ -161,8 +214,8 @@ int
 nursery_get_stats(struct nursery_stats *out)
 {
 	struct nursery_stats s = NURSERY_STATS_INIT;
-	struct nur_link *l;
-	struct nursery *n;
+	struct nursery *n = NULL;
+	int depth = 0;
 	size_t size;
 
 	if (out == NULL || out->size < sizeof out->size)
@@ -170,14 +223,15 @@ nursery_get_stats(struct nursery_stats *out)
 	size = out->size;
 	nur_pool_counts(&s.threads, &s.idle_threads);
 	s.tokens = nur_token_live();
+	s.nurseries = nur_nurseries_open();
 	nur_lock(&nur_registry_lock);
-	NUR_LIST_FOREACH(l, &nur_nurseries) {
-		n = NUR_CONTAINER(l, struct nursery, all);
+	if (!nur_list_empty(&nur_roots))
+		n = NUR_CONTAINER(nur_roots.next, struct nursery, beside);
+	for (; n != NULL; n = after(n, &depth)) {
 		nur_lock(&n->lock);
-		s.nurseries++;
 		s.tasks_running += n->running;
 		s.tasks_queued += n->queued;
-		nur_unlock(&n->lock);
+		nur_nursery_unlock(n);
 	}
 	nur_unlock(&nur_registry_lock);
 	memcpy(out, &s, size < sizeof s ? size : sizeof s);

@@ -4,8 +4,8 @@
 #include "io/call.h"
 
 #include "base/sys.h"
+#include "token/callback.h"
 #include "token/interrupt.h"
-#include "token/token.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -54,24 +54,32 @@ ring(void *thr)
 	(void)!write(((struct nur_thr *)thr)->wake_fd, &one, sizeof one);
 }
 
+static void
+silence(const struct nur_thr *self)
+{
+	uint64_t rings;
+
+	(void)!read(self->wake_fd, &rings, sizeof rings);
+}
+
 static int
 poll_with_wake(struct nursery_token *t, struct pollfd *all, nfds_t nfds,
     int64_t deadline, struct nur_thr *self)
 {
 	struct nursery_callback cb = { { { 0 } } };
-	uint64_t rings;
 	int n;
 
 	all[nfds].fd = self->wake_fd;
 	all[nfds].events = POLLIN;
 	all[nfds].revents = 0;
-	(void)nursery_token_on_cancel(t, &cb, ring, self);
+	(void)nur_token_tell(t, NURSERY_CANCEL, &cb, ring, self, false);
 	do {
 		n = poll_until(all, nfds + 1, deadline);
 	} while (n < 0 && errno == EINTR);
+	/* When it returns nobody rings any more. */
 	nursery_callback_remove(&cb);
-	if (nursery_token_is_cancelled(t))
-		(void)!read(self->wake_fd, &rings, sizeof rings);
+	if (nur_token_level(t) >= NURSERY_CANCEL)
+		silence(self);
 	return n > 0 && all[nfds].revents != 0 ? n - 1 : n;
 }
 
@@ -130,13 +138,17 @@ nur_poll(struct nursery_token *t, struct pollfd *fds, nfds_t nfds,
 {
 	struct nur_thr *self = nur_thr_self();
 	uint32_t before;
-	int n;
+	int n, state;
 
 	if (self == NULL)
 		return fail(ENOMEM);
+	/* What is registered meanwhile lies on this stack: pthread_cancel has
+	 * to wait. */
+	(void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
 	before = nur_op_enter(self, op, nfds > 0 ? fds[0].fd : -1);
 	n = poll_any(t, fds, nfds, deadline, self);
 	nur_op_leave(self, before);
+	(void)pthread_setcancelstate(state, NULL);
 	if (n != 0)
 		return n;
 	return fail(nursery_token_is_cancelled(t) ? ECANCELED : ETIMEDOUT);
@@ -150,11 +162,14 @@ run_in_region(struct nur_call *c)
 	struct nur_thr *self;
 	uint32_t before;
 	ssize_t n;
-	int rc;
+	int rc, state;
 
+	(void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
 	rc = nur_region_enter(&r, c->token, c->deadline);
-	if (rc != 0)
+	if (rc != 0) {
+		(void)pthread_setcancelstate(state, NULL);
 		return fail(rc);
+	}
 	self = r.thr;
 	before = nur_op_enter(self, c->op, c->fd);
 	do {
@@ -163,16 +178,11 @@ run_in_region(struct nur_call *c)
 	} while (rc == EINTR && nur_load_relaxed(&r.hit) == 0);
 	nur_op_leave(self, before);
 	nur_region_leave(&r);
+	(void)pthread_setcancelstate(state, NULL);
 	if (rc == EINTR)
 		rc = nursery_token_is_cancelled(c->token) ? ECANCELED :
 		    ETIMEDOUT;
 	return rc != 0 ? fail(rc) : n;
-}
-
-static bool
-will_block(int error)
-{
-	return error == EAGAIN || error == EWOULDBLOCK || error == ENOTSUP;
 }
 
 static ssize_t
@@ -184,6 +194,24 @@ try_now(struct nur_call *c)
 		n = c->fn(c, NUR_NOWAIT);
 	} while (n < 0 && errno == EINTR);
 	return n;
+}
+
+static bool
+would_block(ssize_t n)
+{
+	return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
+/* No call for this descriptor promises not to block, unless the descriptor
+ * itself does. */
+static ssize_t
+try_unpromised(struct nur_call *c)
+{
+	c->pollable = nur_fd_nonblocking(c->fd);
+	if (c->pollable)
+		return try_now(c);
+	errno = EAGAIN;
+	return -1;
 }
 
 ssize_t
@@ -199,11 +227,15 @@ nur_call_run(struct nur_call *c)
 			return fail(ECANCELED);
 	}
 	n = try_now(c);
-	while (n < 0 && will_block(errno)) {
+	if (n < 0 && errno == ENOTSUP)
+		n = try_unpromised(c);
+	while (would_block(n)) {
 		if (nur_poll(c->token, &p, 1, c->deadline, c->op) < 0)
 			return -1;
 		n = try_now(c);
-		if (n < 0 && will_block(errno) && !c->pollable)
+		/* A rival was faster, or readiness says nothing here. */
+		if (!c->pollable && n < 0 && (errno == ENOTSUP ||
+		    would_block(n)))
 			return run_in_region(c);
 	}
 	return n;

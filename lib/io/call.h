@@ -3,16 +3,16 @@
  * The engine behind every cancellable system call.
  *
  *   descriptor                          way
- *   socket (send, recv)                 MSG_DONTWAIT, then ppoll
- *   anything O_NONBLOCK                 the plain call, then ppoll
- *   file, pipe, socket (read, write)    RWF_NOWAIT, then ppoll, then the
- *                                       plain call inside an interrupt region
- *   listener, connect, terminal, ...    ppoll, then the plain call inside an
- *                                       interrupt region: a rival may win
- *   sendfile to a blocking socket       the plain call inside a region
+ *   socket (recv, send)                 MSG_DONTWAIT, then ppoll, and again
+ *   O_NONBLOCK                          the plain call, then ppoll, and again
+ *   file, pipe, socket (read, write)    RWF_NOWAIT, then ppoll, and again; then
+ *                                       the plain call in an interrupt region
+ *   listener, connect, terminal, ...    ppoll, then the plain call in an
+ *   sendfile to a blocking socket       interrupt region: a rival may win
  *
  * I1  A cancelled token fails before any work; work done beats a later cancel.
  * I2  The flags of the descriptor are never changed.
+ * I3  pthread_cancel does not act while anything of ours is registered.
  */
 #ifndef NUR_IO_CALL_H
 #define NUR_IO_CALL_H
@@ -33,7 +33,7 @@ struct nur_call {
 	short events;
 	/* Returns the call's result, or -1 with errno. */
 	ssize_t (*fn)(struct nur_call *c, enum nur_way way);
-	/* EAGAIN from NUR_NOWAIT means that ppoll will tell: no region. */
+	/* NUR_NOWAIT never blocks, and after EAGAIN ppoll tells: no region. */
 	bool pollable;
 	/* the arguments of fn */
 	void *buf;

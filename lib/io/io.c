@@ -6,6 +6,7 @@
 
 #include "base/slab.h"
 #include "base/sys.h"
+#include "base/task_id.h"
 #include "token/wait.h"
 
 #include <signal.h>
@@ -82,36 +83,42 @@ nursery_read(struct nursery_token *t, int fd, void *buf, size_t len,
 {
 	struct nur_call c = { .token = t, .deadline = deadline,
 		.op = NUR_OP_READ, .fd = fd, .events = POLLIN,
-		.fn = do_read, .buf = buf, .len = len,
-		.pollable = nur_fd_nonblocking(fd) };
+		.fn = do_read, .buf = buf, .len = len };
 
 	return nur_call_run(&c);
 }
 
-/* The SIGPIPE that a write to a pipe without reader sends to this thread is
- * taken away again; one that was pending before stays. */
+/*
+ * The SIGPIPE that a write to a pipe without reader sends to this thread is
+ * taken away again; one that was pending before stays.  On our own threads it
+ * is blocked already, and nobody waits for it.
+ */
 static ssize_t
 quietly(struct nur_call *c, ssize_t (*fn)(struct nur_call *c, bool nowait),
     bool nowait)
 {
 	const struct timespec none = { 0, 0 };
 	sigset_t pipe_only, old, pending;
-	bool was_pending;
+	bool blocked, was_pending = false;
 	ssize_t n;
 	int error;
 
 	(void)sigemptyset(&pipe_only);
 	(void)sigaddset(&pipe_only, SIGPIPE);
-	(void)sigpending(&pending);
-	was_pending = sigismember(&pending, SIGPIPE) == 1;
 	(void)pthread_sigmask(SIG_BLOCK, &pipe_only, &old);
+	blocked = sigismember(&old, SIGPIPE) == 1;
+	if (blocked && nur_current_task_id() == 0) {
+		(void)sigpending(&pending);
+		was_pending = sigismember(&pending, SIGPIPE) == 1;
+	}
 	n = fn(c, nowait);
 	error = errno;
 	if (n < 0 && error == EPIPE && !was_pending)
 		while (sigtimedwait(&pipe_only, NULL, &none) < 0 && errno ==
 		    EINTR)
 			;
-	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (!blocked)
+		(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
 	errno = error;
 	return n;
 }
@@ -147,8 +154,7 @@ nursery_write(struct nursery_token *t, int fd, const void *buf, size_t len,
 {
 	struct nur_call c = { .token = t, .deadline = deadline,
 		.op = NUR_OP_WRITE, .fd = fd, .events = POLLOUT,
-		.fn = do_write, .cbuf = buf, .len = len,
-		.pollable = nur_fd_nonblocking(fd) };
+		.fn = do_write, .cbuf = buf, .len = len };
 
 	return nur_call_run(&c);
 }
@@ -233,8 +239,8 @@ nursery_sendfile(struct nursery_token *t, int out_fd, int in_fd,
 {
 	struct nur_call c = { .token = t, .deadline = deadline,
 		.op = NUR_OP_SENDFILE, .fd = out_fd, .events = POLLOUT,
-		.fn = do_sendfile, .fd2 = in_fd, .offset = offset, .len = len,
-		.pollable = nur_fd_nonblocking(out_fd) };
+		.fn = do_sendfile, .fd2 = in_fd, .offset = offset,
+		.len = len };
 
 	return nur_call_run(&c);
 }
@@ -255,8 +261,7 @@ nursery_accept(struct nursery_token *t, int fd, struct sockaddr *addr,
 {
 	struct nur_call c = { .token = t, .deadline = deadline,
 		.op = NUR_OP_ACCEPT, .fd = fd, .events = POLLIN,
-		.fn = do_accept, .addr = addr, .addr_len = len,
-		.pollable = nur_fd_nonblocking(fd) };
+		.fn = do_accept, .addr = addr, .addr_len = len };
 
 	return (int)nur_call_run(&c);
 }
@@ -308,8 +313,7 @@ nursery_connect(struct nursery_token *t, int fd, const struct sockaddr *addr,
 {
 	struct nur_call c = { .token = t, .deadline = deadline,
 		.op = NUR_OP_CONNECT, .fd = fd, .events = POLLOUT,
-		.fn = do_connect, .caddr = addr, .len = len,
-		.pollable = nur_fd_nonblocking(fd) };
+		.fn = do_connect, .caddr = addr, .len = len };
 
 	return (int)nur_call_run(&c);
 }

@@ -5,6 +5,7 @@
 
 #include "base/sys.h"
 #include "base/thr.h"
+#include "token/vacant.h"
 
 #define IDLE_FOR	INT64_C(10000000000)	/* then a thread leaves */
 
@@ -32,6 +33,29 @@ pop_idle_locked(size_t stack_size)
 	return NULL;
 }
 
+static struct nursery_task *
+handed(const struct nur_thr *self)
+{
+	/* Acquire: pairs with the release in nur_pool_start(). */
+	return nur_load_acquire(&self->handed);
+}
+
+/* P2: leaves the list, unless it has been taken out and given a task. */
+static struct nursery_task *
+retire(struct nur_thr *self)
+{
+	struct nursery_task *task;
+
+	nur_lock(&nur_pool_lock);
+	task = handed(self);
+	if (task == NULL) {
+		nur_list_remove(&self->idle);
+		idle_count--;
+	}
+	nur_unlock(&nur_pool_lock);
+	return task;
+}
+
 /* Waits for the next task; NULL when this thread has idled long enough. */
 static struct nursery_task *
 next_task(struct nur_thr *self)
@@ -39,25 +63,19 @@ next_task(struct nur_thr *self)
 	int64_t until = nur_now() + IDLE_FOR;
 	struct nursery_task *task;
 
+	nur_vacant_release(self, NULL);
+	nur_store_relaxed(&self->handed, NULL);
 	nur_lock(&nur_pool_lock);
-	self->handed = NULL;
 	nur_list_append(&idle, &self->idle);
 	idle_count++;
-	for (;;) {
-		nur_unlock(&nur_pool_lock);
-		(void)nur_park(self, until);
-		nur_lock(&nur_pool_lock);
-		task = self->handed;
-		if (task != NULL)
-			break;
-		if (nur_now() < until)
-			continue;
-		nur_list_remove(&self->idle);
-		idle_count--;
-		break;
-	}
 	nur_unlock(&nur_pool_lock);
-	return task;
+	for (;;) {
+		if (nur_park(self, until) == ETIMEDOUT)
+			return retire(self);
+		task = handed(self);
+		if (task != NULL)
+			return task;
+	}
 }
 
 static void
@@ -119,7 +137,9 @@ nur_pool_start(struct nursery_task *task, size_t stack_size)
 	nur_lock(&nur_pool_lock);
 	thr = pop_idle_locked(stack_size);
 	if (thr != NULL)
-		thr->handed = task;
+		/* Release: publishes the task; pairs with handed().  Under the
+		 * lock, for retire(). */
+		nur_store_release(&thr->handed, task);
 	nur_unlock(&nur_pool_lock);
 	if (thr == NULL)
 		return start_thread(task, stack_size);

@@ -46,7 +46,7 @@ in_child(void)
 	nur_thr_after_fork();
 	nur_timer_after_fork();
 	nur_pool_after_fork();
-	nur_scope_after_fork();
+	nur_task_after_fork();
 	nur_nursery_after_fork();
 	in_parent();
 }
@@ -54,7 +54,7 @@ in_child(void)
 static void
 set_up_once(void)
 {
-	nur_scope_init();
+	nur_task_init();
 	nur_nursery_init();
 	result = pthread_atfork(before_fork, in_parent, in_child);
 	if (nur_daemon_init != NULL)

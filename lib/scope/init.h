@@ -9,7 +9,4 @@ int nur_init(void);
 /* Set by daemon/: reads the environment, starts nothing. */
 extern void (*nur_daemon_init)(void);
 
-void nur_nursery_init(void);
-void nur_nursery_after_fork(void);
-
 #endif

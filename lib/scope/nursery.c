@@ -5,14 +5,18 @@
 #include "scope/nursery.h"
 
 #include "base/check.h"
-#include "scope/init.h"
 #include "base/sys.h"
 #include "scope/attr.h"
+#include "scope/init.h"
+#include "scope/nest.h"
+#include "token/vacant.h"
 
 #include <string.h>
 
+#define TRY_AGAIN	(10 * NURSERY_MS)	/* for a thread, while waiting */
+
 struct nur_mutex nur_registry_lock = NUR_MUTEX_INIT(NUR_RANK_REGISTRY);
-struct nur_link nur_nurseries = { &nur_nurseries, &nur_nurseries };
+struct nur_link nur_roots = { &nur_roots, &nur_roots };
 void (*nur_signals_release)(struct nursery *n);
 
 static struct nur_slab nursery_slab = NUR_SLAB_INIT("nursery",
@@ -20,7 +24,19 @@ static struct nur_slab nursery_slab = NUR_SLAB_INIT("nursery",
 
 /* ---- memory ---- */
 
-/* The token's last user is gone, and so is the block's. Tree lock held. */
+struct nursery *
+nur_nursery_alloc(void)
+{
+	return nur_slab_get(&nursery_slab);
+}
+
+void
+nur_nursery_free(struct nursery *n)
+{
+	nur_slab_put(&nursery_slab, n);
+}
+
+/* The token's last user is gone, and so is the block's.  Tree lock held. */
 static void
 free_block(struct nursery_token *token)
 {
@@ -34,9 +50,11 @@ free_block(struct nursery_token *token)
 struct nursery *
 nursery_ref(struct nursery *n)
 {
-	if (n != NULL && !nur_inherited(n))
-		/* Relaxed: the caller's own reference keeps n alive. */
-		(void)nur_fetch_add_relaxed(&n->refs, 1);
+	if (n == NULL || nur_inherited(n))
+		return n;
+	nur_nursery_share(n);
+	/* Relaxed: the caller's own reference keeps n alive. */
+	(void)nur_fetch_add_relaxed(&n->refs, 1);
 	return n;
 }
 
@@ -46,6 +64,7 @@ nursery_unref(struct nursery *n)
 	struct nursery *parent;
 	uint32_t before;
 
+	/* A nursery holds its parent; iterative, for they may be deep. */
 	while (n != NULL && !nur_inherited(n)) {
 		parent = n->parent;
 		before = nur_fetch_sub_acq_rel(&n->refs, 1);
@@ -60,65 +79,54 @@ nursery_unref(struct nursery *n)
 
 /* ---- opening ---- */
 
-static int
-join_parent(struct nursery *parent)
+void
+nur_nursery_prepare(struct nursery *n, const struct nursery_attr *a)
+{
+	bool shield = a != NULL && (a->flags & NURSERY_SHIELD) != 0;
+
+	nur_token_init(&n->token, NUR_TOKEN_EMBEDDED |
+	    (shield ? NUR_TOKEN_SHIELDED : 0));
+	memset((char *)n + sizeof n->token, 0, sizeof *n - sizeof n->token);
+	nur_store_relaxed(&n->refs, 1);
+	if (a != NULL)
+		n->attr = *a;
+	else
+		(void)nur_nursery_attr_read(&n->attr, NULL);
+	nur_copy_name(n->name, n->attr.name);
+	n->counts.size = sizeof n->counts;
+	nur_mutex_init(&n->lock, NUR_RANK_NURSERY);
+	nur_list_init(&n->opened);
+	nur_list_init(&n->inside);
+	nur_list_init(&n->beside);
+	nur_list_init(&n->tasks);
+	nur_list_init(&n->queue);
+	nur_list_init(&n->reports);
+}
+
+int
+nur_nursery_join(struct nursery *n)
 {
 	int rc = 0;
 
-	if (parent == NULL)
-		return 0;
-	nur_lock(&parent->lock);
-	if (parent->state == NUR_CLOSED || (parent->state == NUR_CLOSING &&
-	    parent->unfinished + parent->inner == 0))
+	nur_lock(&n->lock);
+	if (n->state == NUR_CLOSED || (n->state == NUR_CLOSING &&
+	    n->unfinished + n->inner == 0))
 		rc = ESHUTDOWN;
 	else
-		parent->inner++;
-	nur_unlock(&parent->lock);
+		n->inner++;
+	nur_unlock(&n->lock);
 	return rc;
 }
 
 static void
 leave_parent(struct nursery *parent)
 {
-	bool wake;
-
 	if (parent == NULL)
 		return;
 	nur_lock(&parent->lock);
-	wake = nur_nursery_drop_inner_locked(parent);
-	nur_unlock(&parent->lock);
-	if (wake)
-		nur_futex_wake(&parent->done_seq, INT32_MAX);
-}
-
-static void
-set_up(struct nursery *n, const struct nursery_attr *a, struct nursery *parent,
-    struct nursery_token *above)
-{
-	uint32_t flags = NUR_TOKEN_EMBEDDED;
-
-	memset((char *)n + sizeof n->token, 0, sizeof *n - sizeof n->token);
-	n->refs = 1;
-	n->id = nur_task_next_id();
-	n->opened_at = nur_now();
-	n->deadline = a->deadline;
-	n->parent = nursery_ref(parent);
-	n->attr = *a;
-	nur_copy_name(n->name, a->name);
-	n->counts.size = sizeof n->counts;
-	nur_mutex_init(&n->lock, NUR_RANK_NURSERY);
-	nur_list_init(&n->opened);
-	nur_list_init(&n->all);
-	nur_list_init(&n->tasks);
-	nur_list_init(&n->queue);
-	nur_list_init(&n->reports);
-	if ((a->flags & NURSERY_SHIELD) != 0)
-		flags |= NUR_TOKEN_SHIELDED;
-	nur_token_init(&n->token, flags);
-	nur_lock(&nur_tree_lock);
-	if (above != NULL)
-		nur_token_link_locked(&n->token, above);
-	nur_unlock(&nur_tree_lock);
+	parent->inner--;
+	nur_done_changed_locked(parent);
+	nur_nursery_unlock(parent);
 }
 
 /* Timers of the nursery's own token: 0, ENOMEM, EAGAIN. */
@@ -127,8 +135,6 @@ arm(struct nursery *n)
 {
 	int rc = 0;
 
-	if (n->attr.deadline == 0 && n->attr.shield_until == 0)
-		return 0;
 	if (n->attr.deadline != 0)
 		rc = nursery_token_set_deadline(&n->token, n->attr.deadline);
 	if (rc == ECANCELED)
@@ -138,20 +144,42 @@ arm(struct nursery *n)
 	return nur_token_shield_until(&n->token, n->attr.shield_until);
 }
 
-static void
-publish(struct nursery *n, struct nur_thr *self)
+/* A nursery that is shared from the start, under `above`. */
+static int
+open_shared(struct nursery **out, struct nursery *parent,
+    struct nursery_token *above, const struct nursery_attr *a)
 {
-	if ((n->attr.flags & NURSERY_UNBOUND) == 0) {
-		n->opener = self;
-		nur_list_append(&self->opened, &n->opened);
+	struct nur_thr *self = nur_thr_self();
+	struct nursery *n;
+	int rc = 0;
+
+	n = self == NULL ? NULL : nur_nursery_alloc();
+	if (n == NULL)
+		return ENOMEM;
+	nur_nursery_prepare(n, a);
+	if (parent != NULL) {
+		nur_nursery_share(parent);
+		rc = nur_nursery_join(parent);
 	}
-	nur_lock(&nur_registry_lock);
-	nur_list_append(&nur_nurseries, &n->all);
-	nur_unlock(&nur_registry_lock);
-	(void)nursery_token_on_level(&n->token, NURSERY_DRAIN, &n->on_drain,
-	    nur_nursery_drained, n);
-	(void)nursery_token_on_level(&n->token, NURSERY_CANCEL,
-	    &n->on_cancel, nur_nursery_cancelled, n);
+	if (rc != 0) {
+		nur_nursery_free(n);
+		return rc;
+	}
+	n->parent = parent;
+	nur_nest_publish(n, above);
+	nur_slab_count(&nursery_slab, 1);
+	rc = arm(n);
+	if (rc != 0) {
+		nur_nursery_withdraw(n);
+		nursery_unref(n);
+		return rc;
+	}
+	if ((a->flags & NURSERY_UNBOUND) == 0) {
+		n->opener = self;
+		nur_opened_add(self, n);
+	}
+	*out = n;
+	return 0;
 }
 
 static int
@@ -159,37 +187,14 @@ open_any(struct nursery **out, struct nursery *parent,
     struct nursery_token *above, const struct nursery_attr *attr)
 {
 	struct nursery_attr a;
-	struct nur_thr *self;
-	struct nursery *n;
 	int rc;
 
 	if (out == NULL)
 		return EINVAL;
 	rc = nur_nursery_attr_read(&a, attr);
-	if (rc != 0)
-		return rc;
-	rc = nur_init();
-	if (rc != 0)
-		return rc;
-	self = nur_thr_self();
-	n = self == NULL ? NULL : nur_slab_get(&nursery_slab);
-	if (n == NULL)
-		return ENOMEM;
-	rc = join_parent(parent);
-	if (rc != 0) {
-		nur_slab_put(&nursery_slab, n);
-		return rc;
-	}
-	set_up(n, &a, parent, above);
-	rc = arm(n);
-	if (rc != 0) {
-		leave_parent(parent);
-		nursery_unref(n);
-		return rc;
-	}
-	publish(n, self);
-	*out = n;
-	return 0;
+	if (rc == 0)
+		rc = nur_init();
+	return rc != 0 ? rc : open_shared(out, parent, above, &a);
 }
 
 int
@@ -202,11 +207,17 @@ int
 nursery_open_child(struct nursery **out, struct nursery *parent,
     const struct nursery_attr *attr)
 {
+	struct nursery *n;
+
 	if (parent == NULL)
 		return EINVAL;
 	if (nur_inherited(parent))
 		return EOWNERDEAD;
-	return open_any(out, parent, &parent->token, attr);
+	n = attr == NULL && out != NULL ? nur_nest_open(parent) : NULL;
+	if (n == NULL)
+		return open_any(out, parent, &parent->token, attr);
+	*out = n;
+	return 0;
 }
 
 int
@@ -224,58 +235,98 @@ int
 nursery_adopt(struct nursery *n)
 {
 	struct nur_thr *self;
-	int rc = 0;
+	int rc;
 
 	if (n == NULL)
 		return EINVAL;
 	if (nur_inherited(n))
 		return EOWNERDEAD;
+	nur_nursery_share(n);
 	self = nur_thr_self();
 	if (self == NULL)
 		return ENOMEM;
 	nur_lock(&n->lock);
-	if (n->state != NUR_OPEN)
-		rc = EBUSY;
+	rc = n->state == NUR_OPEN ? 0 : EBUSY;
 	nur_unlock(&n->lock);
-	if (rc != 0)
+	if (rc != 0 || (n->attr.flags & NURSERY_UNBOUND) != 0)
 		return rc;
-	/* The registry lock guards a list that has two owners just now: the
-	 * old opener hands over, it does not open or close meanwhile. */
-	nur_lock(&nur_registry_lock);
-	nur_list_remove(&n->opened);
-	nur_list_append(&self->opened, &n->opened);
+	/* The old opener takes part: its list is not in use. */
+	nur_opened_remove(n->opener, n);
 	n->opener = self;
-	nur_unlock(&nur_registry_lock);
+	nur_opened_add(self, n);
 	return 0;
 }
 
 /* ---- waiting ---- */
+
+void
+nur_done_changed_locked(struct nursery *n)
+{
+	if (n->unfinished != 0 && n->inner != 0)
+		return;
+	/* Relaxed: moves under the lock; sleepers read it there too. */
+	nur_store_relaxed(&n->done_seq, nur_load_relaxed(&n->done_seq) + 1);
+	n->wake_done = n->done_waiters > 0;
+}
+
+static bool
+is_done_locked(const struct nursery *n, bool inner_too)
+{
+	return n->unfinished == 0 && (!inner_too || n->inner == 0);
+}
+
+/* Until the end of a task or the deadline: 0 or ETIMEDOUT. */
+static int
+sleep_till_change_locked(struct nursery *n, int64_t deadline)
+{
+	uint32_t seen = nur_load_relaxed(&n->done_seq);
+	int rc;
+
+	n->done_waiters++;
+	nur_nursery_unlock(n);
+	rc = nur_futex_wait(&n->done_seq, seen, deadline);
+	nur_lock(&n->lock);
+	n->done_waiters--;
+	return rc == ETIMEDOUT ? ETIMEDOUT : 0;
+}
+
+static int
+await_locked(struct nursery *n, bool inner_too, int64_t deadline)
+{
+	int64_t until;
+	int rc = 0;
+
+	while (!is_done_locked(n, inner_too)) {
+		if (rc == ETIMEDOUT && deadline <= nur_now())
+			return ETIMEDOUT;
+		until = deadline;
+		/* N6: nobody ends who could hand his thread on. */
+		if (!nur_fill_places_locked(n) && n->running == 0 &&
+		    nur_now() < deadline - TRY_AGAIN)
+			until = nur_now() + TRY_AGAIN;
+		if (is_done_locked(n, inner_too))
+			break;
+		rc = sleep_till_change_locked(n, until);
+	}
+	return 0;
+}
 
 int
 nur_nursery_await(struct nursery *n, bool inner_too, int64_t deadline,
     enum nur_op op)
 {
 	struct nur_thr *self = nur_thr_peek();
-	uint32_t seen, before = 0;
-	int rc = 0;
+	uint32_t before = 0;
+	int rc;
 
 	if (self != NULL)
 		before = nur_op_enter(self, op, -1);
 	nur_lock(&n->lock);
-	while (n->unfinished > 0 || (inner_too && n->inner > 0)) {
-		if (rc == ETIMEDOUT)
-			break;
-		seen = nur_load_relaxed(&n->done_seq);
-		nur_unlock(&n->lock);
-		rc = nur_futex_wait(&n->done_seq, seen, deadline);
-		nur_lock(&n->lock);
-	}
-	if (n->unfinished == 0 && (!inner_too || n->inner == 0))
-		rc = 0;
-	nur_unlock(&n->lock);
+	rc = await_locked(n, inner_too, deadline);
+	nur_nursery_unlock(n);
 	if (self != NULL)
 		nur_op_leave(self, before);
-	return rc == ETIMEDOUT ? rc : 0;
+	return rc;
 }
 
 int
@@ -287,6 +338,7 @@ nursery_wait(struct nursery *n, int64_t deadline)
 		return EOWNERDEAD;
 	if (nur_is_member(nur_task_current(), n))
 		return EDEADLK;
+	nur_nursery_share(n);
 	return nur_nursery_await(n, false, deadline, NUR_OP_WAIT);
 }
 
@@ -294,29 +346,40 @@ nursery_wait(struct nursery *n, int64_t deadline)
 
 static int close_block(struct nursery *n);
 
+static bool
+is_inside(const struct nursery *m, const struct nursery *n)
+{
+	for (m = m->parent; m != NULL; m = m->parent)
+		if (m == n)
+			return true;
+	return false;
+}
+
 /* What this thread opened inside n and left open, newest first (N5). */
 static bool
 close_left_open(struct nursery *n, struct nur_thr *self)
 {
-	struct nur_link *l, *older;
-	struct nursery *m, *up;
+	struct nur_link *l, *end;
+	struct nursery *m;
 	bool found = false;
 
 	if (self == NULL)
 		return false;
-	for (l = self->opened.prev; l != &self->opened; l = older) {
-		older = l->prev;
+	/* What is older than n is not inside it. */
+	end = n->opener == self ? &n->opened : &self->opened;
+	for (;;) {
+		for (l = self->opened.prev; l != end; l = l->prev)
+			if (is_inside(NUR_CONTAINER(l, struct nursery, opened),
+			    n))
+				break;
+		if (l == end)
+			return found;
 		m = NUR_CONTAINER(l, struct nursery, opened);
-		for (up = m->parent; up != NULL && up != n; up = up->parent)
-			;
-		if (up != n)
-			continue;
+		nur_nursery_share(m);	/* its owner has yet to close it */
 		m->violated = true;
 		(void)close_block(m);
 		found = true;
-		older = self->opened.prev;
 	}
-	return found;
 }
 
 static int
@@ -328,11 +391,24 @@ result_locked(const struct nursery *n, bool violated)
 		return n->first_error;
 	if (nur_token_level(&n->token) < NURSERY_CANCEL)
 		return 0;
-	if (n->deadline != 0 && (n->token.word & NUR_ORIGIN(NURSERY_CANCEL))
-	    != 0 && nursery_token_cause(&n->token, NURSERY_CANCEL, NULL) ==
-	    ETIMEDOUT)
+	if (n->attr.deadline != 0 && (nur_token_word(&n->token) &
+	    NUR_ORIGIN(NURSERY_CANCEL)) != 0 && nursery_token_cause(
+	    &n->token, NURSERY_CANCEL, NULL) == ETIMEDOUT)
 		return ETIMEDOUT;
 	return ECANCELED;
+}
+
+/* Takes a shared nursery out of everything but its handles. */
+void
+nur_nursery_withdraw(struct nursery *n)
+{
+	nursery_callback_remove(&n->on_drain);
+	nursery_callback_remove(&n->on_cancel);
+	nur_lock(&nur_registry_lock);
+	nur_list_remove(&n->beside);
+	nur_unlock(&nur_registry_lock);
+	nur_slab_count(&nursery_slab, -1);
+	leave_parent(n->parent);
 }
 
 /* Waits, seals and takes n out of everything; n stays allocated. */
@@ -344,52 +420,56 @@ close_block(struct nursery *n)
 	int rc;
 
 	nur_lock(&n->lock);
-	n->state = NUR_CLOSING;
-	nur_store_relaxed(&n->room_seq, nur_load_relaxed(&n->room_seq) + 1);
-	nur_unlock(&n->lock);
+	nur_store_relaxed(&n->state, NUR_CLOSING);
 	/* Outsiders who wait for room are turned back. */
-	nur_futex_wake(&n->room_seq, INT32_MAX);
+	nur_room_changed_locked(n);
+	nur_nursery_unlock(n);
 	violated = close_left_open(n, self);
-	for (;;) {
-		(void)nur_nursery_await(n, true, NURSERY_NEVER, NUR_OP_CLOSE);
-		nur_lock(&n->lock);
-		if (n->unfinished + n->inner == 0)
-			break;
-		nur_unlock(&n->lock);
-	}
-	n->state = NUR_CLOSED;
-	nur_unlock(&n->lock);
-	nursery_callback_remove(&n->on_drain);
-	nursery_callback_remove(&n->on_cancel);
-	if (nur_signals_release != NULL)
+	if (self != NULL)
+		(void)nur_op_enter(self, NUR_OP_CLOSE, -1);
+	nur_lock(&n->lock);
+	(void)await_locked(n, true, NURSERY_NEVER);
+	nur_store_relaxed(&n->state, NUR_CLOSED);
+	nur_nursery_unlock(n);
+	if (self != NULL)
+		nur_op_leave(self, NUR_OP_NONE);
+	if (n->has_signals)
 		nur_signals_release(n);
+	if (n->opener != NULL)
+		nur_opened_remove(n->opener, n);
+	if (self != NULL)
+		nur_vacant_release(self, &n->token);
 	rc = result_locked(n, violated);
-	nur_lock(&nur_registry_lock);
-	nur_list_remove(&n->all);
-	nur_list_remove(&n->opened);
-	nur_unlock(&nur_registry_lock);
-	leave_parent(n->parent);
+	nur_nursery_withdraw(n);
 	return rc;
 }
 
-/* Who may close, and when: 0 and the state is CLOSING. */
+int
+nur_nursery_may_close(const struct nursery *n)
+{
+	if (nur_is_member(nur_task_current(), n))
+		return EDEADLK;
+	if ((n->attr.flags & NURSERY_UNBOUND) == 0 && n->opener !=
+	    nur_thr_peek())
+		return EPERM;
+	return 0;
+}
+
+/* 0, and the state is CLOSING; ENOTEMPTY: an outer close closed it. */
 static int
 begin_close(struct nursery *n)
 {
-	struct nur_thr *self = nur_thr_peek();
-	int rc = 0;
+	int rc = nur_nursery_may_close(n);
 
-	if ((n->attr.flags & NURSERY_UNBOUND) == 0 && n->opener != self)
-		return nur_is_member(nur_task_current(), n) ? EDEADLK : EPERM;
-	if (nur_is_member(nur_task_current(), n))
-		return EDEADLK;
+	if (rc != 0)
+		return rc;
 	nur_lock(&n->lock);
-	if (n->state == NUR_CLOSING)
+	if (n->state == NUR_CLOSED && n->violated)
+		rc = ENOTEMPTY;
+	else if (n->state != NUR_OPEN)
 		rc = EBUSY;
-	else if (n->state == NUR_CLOSED)
-		rc = n->violated ? ENOTEMPTY : EBUSY;
 	else
-		n->state = NUR_CLOSING;
+		nur_store_relaxed(&n->state, NUR_CLOSING);
 	nur_unlock(&n->lock);
 	return rc;
 }
@@ -406,13 +486,14 @@ nursery_close_with(struct nursery **np, struct nursery_report **out)
 	n = *np;
 	if (nur_inherited(n))
 		return EOWNERDEAD;
+	nur_nursery_share(n);
 	if (out != NULL) {
 		report = nur_report_new(n);
 		if (report == NULL)
 			return ENOMEM;
 	}
 	rc = begin_close(n);
-	if (rc != 0 && !(rc == ENOTEMPTY)) {
+	if (rc != 0 && rc != ENOTEMPTY) {
 		nursery_report_free(report);
 		return rc;
 	}
@@ -430,34 +511,55 @@ nursery_close_with(struct nursery **np, struct nursery_report **out)
 int
 nursery_close(struct nursery **n)
 {
+	int rc;
+
+	if (n != NULL && *n != NULL && !nur_inherited(*n) &&
+	    nur_nest_close(*n, &rc)) {
+		*n = NULL;
+		return rc;
+	}
 	return nursery_close_with(n, NULL);
+}
+
+/* ---- telling it to stop ---- */
+
+static void
+raise(struct nursery *n, enum nursery_level level, int code, const char *why)
+{
+	if (n == NULL || nur_inherited(n))
+		return;
+	nur_nursery_share(n);
+	(void)nursery_token_raise(&n->token, level, code, why);
 }
 
 void
 nursery_cancel_with(struct nursery *n, int code, const char *why)
 {
-	if (n != NULL)
-		(void)nursery_token_cancel_with(&n->token, code, why);
+	raise(n, NURSERY_CANCEL, code, why);
 }
 
 void
 nursery_cancel(struct nursery *n)
 {
-	nursery_cancel_with(n, 0, NULL);
+	raise(n, NURSERY_CANCEL, 0, NULL);
 }
 
 void
 nursery_drain(struct nursery *n)
 {
-	if (n != NULL)
-		(void)nursery_token_raise(&n->token, NURSERY_DRAIN, 0, NULL);
+	raise(n, NURSERY_DRAIN, 0, NULL);
 }
 
 struct nursery_token *
 nursery_token_of(struct nursery *n)
 {
-	return n == NULL ? NULL : &n->token;
+	if (n == NULL)
+		return NULL;
+	nur_nursery_share(n);
+	return &n->token;
 }
+
+/* ---- guards ---- */
 
 void
 nursery_drop(struct nursery **n)
@@ -466,6 +568,10 @@ nursery_drop(struct nursery **n)
 
 	if (n == NULL || *n == NULL || nur_inherited(*n))
 		return;
+	if (nur_nest_close(*n, &rc)) {
+		*n = NULL;
+		return;
+	}
 	nursery_cancel_with(*n, 0, "scope left");
 	rc = nursery_close(n);
 	if (rc == EPERM || rc == EBUSY || rc == EDEADLK)
@@ -473,43 +579,49 @@ nursery_drop(struct nursery **n)
 		    "nursery, or already being closed");
 }
 
-/* A thread ends, or a task does, and leaves nurseries open. */
 static void
-opener_ends(struct nur_thr *self)
+close_for_opener(struct nursery *n)
 {
-	struct nursery *n;
-
-	while (!nur_list_empty(&self->opened)) {
-		n = NUR_CONTAINER(self->opened.prev, struct nursery, opened);
-		nursery_cancel_with(n, 0, "the opener's thread ended");
-		(void)close_block(n);
-		nursery_unref(n);
+	if (nur_load_acquire(&n->shared) == 0) {
+		nur_nest_drop(n);
+		return;
 	}
+	nursery_cancel_with(n, 0, "the opener's thread ended");
+	(void)close_block(n);
+	nursery_unref(n);
+}
+
+void
+nur_nursery_opener_ends(struct nur_thr *self)
+{
+	while (!nur_list_empty(&self->opened))
+		close_for_opener(NUR_CONTAINER(self->opened.prev,
+		    struct nursery, opened));
+}
+
+static void
+thread_ends(struct nur_thr *self)
+{
+	nur_nursery_opener_ends(self);
+	nur_nest_thread_ends(self);
 }
 
 uint64_t
 nur_nurseries_open(void)
 {
-	struct nur_link *l;
-	uint64_t count = 0;
-
-	nur_lock(&nur_registry_lock);
-	NUR_LIST_FOREACH(l, &nur_nurseries)
-		count++;
-	nur_unlock(&nur_registry_lock);
-	return count;
+	return nur_slab_live(&nursery_slab);
 }
 
 void
 nur_nursery_init(void)
 {
 	nur_token_embedded_free = free_block;
-	nur_thr_exit_hook[NUR_EXIT_SCOPE] = opener_ends;
+	nur_thr_exit_hook[NUR_EXIT_SCOPE] = thread_ends;
 }
 
 void
 nur_nursery_after_fork(void)
 {
 	nur_slab_after_fork(&nursery_slab);
-	nur_list_init(&nur_nurseries);
+	nur_list_init(&nur_roots);
 }

@@ -9,6 +9,13 @@
  *     has let the lock go; the wake-up names an address only, in a slab.
  * N4  An error is recorded before siblings are cancelled.
  * N5  `opened` of a thread nests: newer nurseries stand later.
+ * N6  A place that is given up goes on at once: to a member that comes back
+ *     from waiting, else to the oldest task in the queue.  A task is in the
+ *     queue only while max_running places are taken, or because no thread
+ *     was to be had; then the next who spawns or waits tries again.
+ * N7  A nursery is private until anybody but its opener could know of it:
+ *     scope/nest.c.  Whatever looks at its token, its lists or its counts
+ *     makes it shared first.
  */
 #ifndef NUR_SCOPE_NURSERY_H
 #define NUR_SCOPE_NURSERY_H
@@ -34,27 +41,19 @@ struct nursery {
 	struct nursery_token token;	/* first: the block is freed with it */
 	/* atomic */
 	uint32_t refs;		/* handles: the opener's, users', inner ones */
+	uint32_t shared;	/* N7 */
 	uint32_t done_seq;	/* moves when unfinished or inner gets 0 */
 	uint32_t room_seq;	/* moves when a spawn may look again */
-	/* constant */
-	uint64_t id;
-	int64_t opened_at, deadline;
-	struct nursery *parent;
-	struct nursery_attr attr;
-	char name[NUR_NAME_MAX];
-	struct nursery_callback on_drain, on_cancel;
-	/* the opener's thread */
-	struct nur_thr *opener;	/* NULL: any one thread may close */
-	struct nur_link opened;
-	/* under the registry lock */
-	struct nur_link all;
 
 	struct nur_mutex lock;
-	/* under lock */
-	enum nur_nursery_state state;
+	/* under lock; the state is also read by the opener without */
+	uint32_t state;		/* enum nur_nursery_state */
+	unsigned running, queued, unfinished, inner;
+	unsigned room_waiters, done_waiters;
+	unsigned returning;	/* members that want their place back */
+	bool wake_room, wake_done;	/* by who lets the lock go */
 	bool violated;		/* closed by an outer close */
 	bool reporting;		/* somebody runs on_done */
-	unsigned running, queued, unfinished, inner, room_waiters;
 	struct nur_link tasks;	/* that run */
 	struct nur_link queue;	/* that wait for a place */
 	struct nur_link reports;	/* that wait for on_done */
@@ -63,59 +62,145 @@ struct nursery {
 	struct nur_failure first;
 	struct nur_failure *failures;	/* max_errors - 1 more, or NULL */
 	size_t failed;		/* kept */
+
+	/* constant */
+	uint64_t id;
+	struct nursery *parent;
+	struct nursery_attr attr;
+	char name[NUR_NAME_MAX];
+	struct nursery_callback on_drain, on_cancel;
+	/* the opener's thread */
+	bool has_signals;	/* daemon/signals.c */
+	struct nur_thr *opener;	/* NULL: any one thread may close */
+	struct nur_link opened;
+	/* under the registry lock */
+	struct nur_link inside;	/* shared nurseries opened in this one */
+	struct nur_link beside;	/* in the parent's `inside`, or the roots */
+	struct nursery *below;	/* while this and that are being shared */
 };
 
 struct nursery_task {
+	/* what the start of a task needs: one line */
 	struct nur_link link;	/* tasks, queue or reports of the nursery */
 	struct nursery *nursery;
 	struct nursery_token *token;
-	bool own_token, started;
-	unsigned flags;
 	nursery_fn *fn;
 	void *arg;
-	void (*discard)(void *arg);
-	void *copy;		/* spawn_copy's, when too long for `inline_` */
+	unsigned flags;
+	bool own_token, started, named;
+
 	uint64_t id;
-	int64_t since, ended;
+	int64_t since, ended;	/* atomic: since; queued or started */
 	int result, cancelled;
 	struct nur_thr *thr;	/* atomic */
-	char name[NUR_NAME_MAX];
+	void (*discard)(void *arg);
+	void *copy;		/* spawn_copy's, when too long for `inline_` */
+	char name[NUR_NAME_MAX];	/* if named */
 	_Alignas(max_align_t) unsigned char inline_[NUR_INLINE_COPY];
 };
 
 extern struct nur_mutex nur_registry_lock;
-extern struct nur_link nur_nurseries;	/* oldest first */
+/* under the registry lock: shared ones with no parent, oldest first */
+extern struct nur_link nur_roots;
+
+/* ---- nursery.c ---- */
+
+struct nursery *nur_nursery_alloc(void);
+/* Fills one that nobody knows; NULL: the default attributes. */
+void nur_nursery_prepare(struct nursery *n, const struct nursery_attr *a);
+/* Frees one that was never shared. */
+void nur_nursery_free(struct nursery *n);
+/* Lets the lock go, and wakes whom the holder wanted to wake: N3. */
+static inline void
+nur_nursery_unlock(struct nursery *n)
+{
+	bool room = n->wake_room, done = n->wake_done;
+
+	n->wake_room = n->wake_done = false;
+	nur_unlock(&n->lock);
+	if (room)
+		nur_futex_wake(&n->room_seq, INT32_MAX);
+	if (done)
+		nur_futex_wake(&n->done_seq, INT32_MAX);
+}
+
+/* unfinished or inner may have got 0.  Lock held. */
+void nur_done_changed_locked(struct nursery *n);
+/* Waits until no task and no inner nursery is left: 0 or ETIMEDOUT. */
+int nur_nursery_await(struct nursery *n, bool inner_too, int64_t deadline,
+    enum nur_op op);
+/* Counts one that opens inside n: 0 or ESHUTDOWN. */
+int nur_nursery_join(struct nursery *n);
+/* The handle of the opener, or of one that closes: 0, EDEADLK, EPERM. */
+int nur_nursery_may_close(const struct nursery *n);
+/* Takes a shared nursery out of everything but its handles. */
+void nur_nursery_withdraw(struct nursery *n);
+/* A thread ends, or a task on it, that left nurseries open: they are
+ * cancelled and closed. */
+void nur_nursery_opener_ends(struct nur_thr *self);
 uint64_t nur_nurseries_open(void);
+void nur_nursery_init(void);
+void nur_nursery_after_fork(void);
+/* Set by daemon/: n has closed, its signals go back. */
+extern void (*nur_signals_release)(struct nursery *n);
+
+/* ---- nest.c ---- */
+
+void nur_nest_share(struct nursery *n);
+
+/* N7: called first by whoever does more than open and close. */
+static inline void
+nur_nursery_share(struct nursery *n)
+{
+	/* Acquire: pairs with the release in nest.c. */
+	if (nur_load_acquire(&n->shared) == 0)
+		nur_nest_share(n);
+}
+
+/* ---- task.c ---- */
 
 /* True if `task` belongs to n or to a nursery inside it. */
 bool nur_is_member(const struct nursery_task *task, const struct nursery *n);
 struct nursery_task *nur_task_current(void);
 uint64_t nur_task_next_id(void);
-
-/* The callbacks of a nursery's own token, task.c. */
-void nur_nursery_drained(void *nursery);
-void nur_nursery_cancelled(void *nursery);
+int nur_task_new(struct nursery_task **out, struct nursery *n, nursery_fn *fn,
+    void *arg);
+void nur_task_free(struct nursery_task *t);
+/* The end of a task, or of one that never ran; a queued one that takes over
+ * the thread comes back in *next. */
+void nur_task_finish(struct nursery_task *t, struct nursery_task **next);
 /* Copies a name, cut to what is kept. */
 void nur_copy_name(char *to, const char *from);
-/* Waits until no task and no inner nursery is left: 0 or ETIMEDOUT. */
-int nur_nursery_await(struct nursery *n, bool inner_too, int64_t deadline,
-    enum nur_op op);
-/* Lock held; the caller wakes done_seq after unlocking when true. */
-bool nur_nursery_drop_inner_locked(struct nursery *n);
+void nur_task_init(void);
+void nur_task_after_fork(void);
 
-void nur_scope_init(void);
-void nur_scope_after_fork(void);
+/* ---- admit.c ---- */
 
-/* report.c */
+/* Gives t a thread or a place in the queue.  0, or an error number, and t is
+ * as it was. */
+int nur_admit(struct nursery *n, struct nursery_task *t, bool try_only,
+    int64_t spawn_by);
+/* A running task of n ended: who has its place next, on this thread; NULL:
+ * nobody.  Lock held. */
+struct nursery_task *nur_pass_place_locked(struct nursery *n);
+/* t got a place just now, but no thread. */
+void nur_requeue(struct nursery *n, struct nursery_task *t);
+/* Gives threads to queued tasks that have places; false if one was not to be
+ * had.  Lock held; it is let go meanwhile. */
+bool nur_fill_places_locked(struct nursery *n);
+/* Wakes those who wait for room.  Lock held. */
+void nur_room_changed_locked(struct nursery *n);
+/* The callbacks of a nursery's own token. */
+void nur_nursery_drained(void *nursery);
+void nur_nursery_cancelled(void *nursery);
+
+/* ---- report.c ---- */
+
 struct nursery_report *nur_report_new(const struct nursery *n);
 /* n's lock held, or n closed. Never fails: memory was had before. */
 void nur_report_fill(struct nursery_report *r, struct nursery *n);
 void nur_failure_keep_locked(struct nursery *n, const struct nursery_task *t);
-int nur_result_copy(struct nursery_result *out, const struct nur_failure *f);
 /* Lists the unfinished tasks; 0 or ENOMEM. */
 int nur_report_stuck(struct nursery_report *r, struct nursery *n);
-
-/* Set by daemon/: n has closed, its signals go back. */
-extern void (*nur_signals_release)(struct nursery *n);
 
 #endif

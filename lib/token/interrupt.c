@@ -103,6 +103,13 @@ nur_region_leave(struct nur_region *r)
 	block_signal_again(r);
 }
 
+/* fn may be left by pthread_exit or pthread_cancel, too. */
+static void
+leave(void *region)
+{
+	nur_region_leave(region);
+}
+
 int
 nursery_interrupt_signal(void)
 {
@@ -125,9 +132,10 @@ nursery_token_run(struct nursery_token *t, int (*fn)(void *), void *arg,
 	if (rc != 0)
 		return rc;
 	op = nur_op_enter(r.thr, NUR_OP_RUN, -1);
+	pthread_cleanup_push(leave, &r);
 	result = fn(arg);
+	pthread_cleanup_pop(1);
 	nur_op_leave(r.thr, op);
-	nur_region_leave(&r);
 	if (out_result != NULL)
 		*out_result = result;
 	return 0;

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: MIT */
+/* Who gets in, who waits for room, who has a place.  N6 in scope/nursery.h. */
+#include "config.h"
+
+#include "scope/nursery.h"
+
+#include "base/sys.h"
+#include "sched/pool.h"
+#include "token/callback.h"
+
+/* ---- room ---- */
+
+void
+nur_room_changed_locked(struct nursery *n)
+{
+	/* Relaxed: moves under the lock; sleepers read it there too. */
+	nur_store_relaxed(&n->room_seq, nur_load_relaxed(&n->room_seq) + 1);
+	n->wake_room = n->room_waiters > 0;
+}
+
+static void
+room_wake(void *nursery)
+{
+	struct nursery *n = nursery;
+
+	nur_lock(&n->lock);
+	nur_room_changed_locked(n);
+	nur_nursery_unlock(n);
+}
+
+static bool
+has_place(const struct nursery *n)
+{
+	return n->attr.max_running == 0 || n->running < n->attr.max_running;
+}
+
+/* The same for one who has not been there before. */
+static bool
+has_new_place(const struct nursery *n)
+{
+	return n->attr.max_running == 0 || n->running + n->returning <
+	    n->attr.max_running;
+}
+
+static bool
+has_queue_room(const struct nursery *n)
+{
+	return n->attr.max_queued == 0 || n->queued < n->attr.max_queued;
+}
+
+/* The oldest in the queue gets a place; NULL: no place, or no queue. */
+static struct nursery_task *
+dequeue_locked(struct nursery *n)
+{
+	struct nursery_task *t;
+
+	if (nur_list_empty(&n->queue) || !has_new_place(n))
+		return NULL;
+	t = NUR_CONTAINER(nur_list_pop(&n->queue), struct nursery_task, link);
+	n->queued--;
+	n->running++;
+	nur_list_append(&n->tasks, &t->link);
+	return t;
+}
+
+void
+nur_requeue(struct nursery *n, struct nursery_task *t)
+{
+	nur_lock(&n->lock);
+	nur_list_remove(&t->link);
+	n->running--;
+	n->queued++;
+	nur_list_prepend(&n->queue, &t->link);	/* it was the oldest */
+	nur_room_changed_locked(n);
+	nur_nursery_unlock(n);
+	/* A cancel that came meanwhile did not find it in the queue. */
+	if (nur_token_level(&n->token) >= NURSERY_CANCEL)
+		nur_nursery_cancelled(n);
+}
+
+struct nursery_task *
+nur_pass_place_locked(struct nursery *n)
+{
+	struct nursery_task *next;
+
+	n->running--;
+	next = dequeue_locked(n);
+	nur_room_changed_locked(n);
+	return next;
+}
+
+bool
+nur_fill_places_locked(struct nursery *n)
+{
+	struct nursery_task *t;
+	int rc = 0;
+
+	while (rc == 0 && (t = dequeue_locked(n)) != NULL) {
+		nur_room_changed_locked(n);
+		nur_nursery_unlock(n);
+		rc = nur_pool_start(t, n->attr.stack_size);
+		if (rc != 0)
+			nur_requeue(n, t);
+		nur_lock(&n->lock);
+	}
+	return rc == 0;
+}
+
+/* ---- waiting for room ---- */
+
+/* Sleeps until the room may have changed: 0 or ETIMEDOUT.  Lets the lock go
+ * meanwhile. */
+static int
+sleep_for_room_locked(struct nursery *n, int64_t until)
+{
+	uint32_t seen = nur_load_relaxed(&n->room_seq), op = 0;
+	struct nur_thr *self = nur_thr_peek();
+	int rc;
+
+	n->room_waiters++;
+	nur_nursery_unlock(n);
+	if (self != NULL)
+		op = nur_op_enter(self, NUR_OP_SPAWN, -1);
+	rc = nur_futex_wait(&n->room_seq, seen, until);
+	if (self != NULL)
+		nur_op_leave(self, op);
+	nur_lock(&n->lock);
+	n->room_waiters--;
+	return rc == ETIMEDOUT ? ETIMEDOUT : 0;
+}
+
+/* A member that waited gave its place away; told to stop, it does not wait
+ * for another. */
+static void
+take_place_back(struct nursery *n)
+{
+	nur_lock(&n->lock);
+	n->returning++;
+	while (!has_place(n) && nur_token_level(&n->token) < NURSERY_CANCEL)
+		(void)sleep_for_room_locked(n, NURSERY_NEVER);
+	n->returning--;
+	n->running++;
+	nur_nursery_unlock(n);
+}
+
+/* ---- admission ---- */
+
+static int
+refusal_locked(const struct nursery *n, unsigned flags, bool member)
+{
+	unsigned level = nur_token_level(&n->token);
+
+	if (n->state == NUR_CLOSED)
+		return ESHUTDOWN;
+	if (n->state == NUR_CLOSING && (!member || n->unfinished +
+	    n->inner == 0))
+		return ESHUTDOWN;
+	if ((flags & NURSERY_TASK_FINAL) != 0)
+		return 0;
+	if (level >= NURSERY_CANCEL)
+		return ECANCELED;
+	if (level == NURSERY_DRAIN && !member &&
+	    (flags & NURSERY_TASK_IN_DRAIN) == 0)
+		return ESHUTDOWN;
+	return 0;
+}
+
+static void
+count_in_locked(struct nursery *n, struct nursery_task *t, bool runs)
+{
+	if (runs) {
+		n->running++;
+		nur_list_append(&n->tasks, &t->link);
+	} else {
+		nur_store_relaxed(&t->since, nur_now());
+		n->queued++;
+		nur_list_append(&n->queue, &t->link);
+	}
+	n->unfinished++;
+	n->counts.spawned++;
+}
+
+/* 0: counted in, running or queued, *runs says which; EAGAIN: no room. */
+static int
+enter_locked(struct nursery *n, struct nursery_task *t, bool member,
+    bool *runs)
+{
+	int rc = refusal_locked(n, t->flags, member);
+
+	if (rc != 0)
+		return rc;
+	*runs = has_new_place(n) && nur_list_empty(&n->queue);
+	if (!*runs && !has_queue_room(n))
+		return EAGAIN;
+	count_in_locked(n, t, *runs);
+	/* Those before it lacked no more than a thread, perhaps. */
+	if (!*runs && has_new_place(n))
+		(void)nur_fill_places_locked(n);
+	return 0;
+}
+
+/* As enter, but waits for room.  `caller` is the task that spawns, or NULL. */
+static int
+await_entry_locked(struct nursery *n, struct nursery_task *t,
+    const struct nursery_task *caller, int64_t spawn_by, bool *runs)
+{
+	bool member = nur_is_member(caller, n);
+	int rc;
+
+	for (;;) {
+		if (!nur_fill_places_locked(n) && n->running == 0)
+			return EAGAIN;	/* nobody would ever make room */
+		rc = caller != NULL && nursery_token_is_cancelled(
+		    caller->token) ? ECANCELED : enter_locked(n, t, member,
+		    runs);
+		if (rc != EAGAIN)
+			return rc;
+		rc = sleep_for_room_locked(n, spawn_by);
+		if (rc != 0)
+			return rc;
+	}
+}
+
+/* *gave: the caller is one of n's own, and has no place any more. */
+static int
+enter_or_wait(struct nursery *n, struct nursery_task *t, bool try_only,
+    int64_t spawn_by, bool *runs, bool *gave)
+{
+	struct nursery_task *caller = nur_task_current();
+	struct nursery_callback cb = { { { 0 } } };
+	int rc;
+
+	nur_lock(&n->lock);
+	rc = enter_locked(n, t, nur_is_member(caller, n), runs);
+	nur_nursery_unlock(n);
+	if (rc != EAGAIN || try_only)
+		return rc;
+	/* A caller that is told to stop does not wait on. */
+	if (caller != NULL)
+		(void)nur_token_tell(caller->token, NURSERY_CANCEL, &cb,
+		    room_wake, n, false);
+	nur_lock(&n->lock);
+	*gave = caller != NULL && caller->nursery == n;
+	if (*gave)
+		n->running--;
+	rc = await_entry_locked(n, t, caller, spawn_by, runs);
+	nur_nursery_unlock(n);
+	nursery_callback_remove(&cb);
+	return rc;
+}
+
+/* No thread was to be had: as if the task had never been there. */
+static void
+take_back(struct nursery *n, struct nursery_task *t)
+{
+	nur_lock(&n->lock);
+	nur_list_remove(&t->link);
+	n->counts.spawned--;
+	n->running--;
+	nur_room_changed_locked(n);
+	(void)nur_fill_places_locked(n);
+	n->unfinished--;
+	nur_done_changed_locked(n);
+	nur_nursery_unlock(n);
+}
+
+int
+nur_admit(struct nursery *n, struct nursery_task *t, bool try_only,
+    int64_t spawn_by)
+{
+	size_t stack_size = n->attr.stack_size;
+	bool runs = false, gave = false;
+	int rc;
+
+	rc = enter_or_wait(n, t, try_only, spawn_by, &runs, &gave);
+	if (rc == 0 && runs) {
+		rc = nur_pool_start(t, stack_size);
+		if (rc != 0)
+			take_back(n, t);
+	}
+	if (gave)
+		take_place_back(n);
+	return rc;
+}
+
+/* ---- what the nursery's own token says ---- */
+
+void
+nur_nursery_drained(void *nursery)
+{
+	room_wake(nursery);
+}
+
+/* Cancelled: queued tasks are discarded, waiting spawns turned back. */
+void
+nur_nursery_cancelled(void *nursery)
+{
+	struct nursery *n = nursery;
+	struct nursery_task *t, *none = NULL;
+	struct nur_link drop, *l, *next;
+
+	nur_list_init(&drop);
+	nur_lock(&n->lock);
+	for (l = n->queue.next; l != &n->queue; l = next) {
+		next = l->next;
+		t = NUR_CONTAINER(l, struct nursery_task, link);
+		if ((t->flags & NURSERY_TASK_FINAL) != 0)
+			continue;
+		nur_list_remove(l);
+		n->queued--;
+		nur_list_append(&drop, l);
+	}
+	nur_room_changed_locked(n);
+	nur_nursery_unlock(n);
+	while ((l = nur_list_pop(&drop)) != NULL) {
+		t = NUR_CONTAINER(l, struct nursery_task, link);
+		if (t->discard != NULL)
+			t->discard(t->arg);
+		nur_task_finish(t, &none);
+	}
+}
