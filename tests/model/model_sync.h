@@ -12,7 +12,6 @@
 #define MODEL_SYNC_H
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -119,10 +118,5 @@ void model_once(void *once, void (*fn)(void));
 int model_outside(const char *what) __attribute__((noreturn));
 #define pthread_once(once, fn)		(model_once((once), (fn)), 0)
 #define pthread_atfork(a, b, c)		((void)(a), (void)(b), (void)(c), 0)
-#define pthread_kill(thread, signo) \
-	((void)(thread), (void)(signo), model_outside("pthread_kill"))
-#define pthread_sigmask(how, set, old) \
-	((void)(how), (void)(set), (void)(old), \
-	    model_outside("pthread_sigmask"))
 
 #endif

@@ -20,8 +20,8 @@ struct scenario {
 	struct model_config config;
 	/* What must have occurred when all runs are done: covers. */
 	const char *reaches[6];
-	/* The preemption bounds of `make model` and of `make check`. */
-	int bound, quick_bound;
+	/* The preemption bounds of `make check` and of `make model`. */
+	int bound, deep;
 };
 
 extern const struct scenario token_scenarios[], callback_scenarios[],

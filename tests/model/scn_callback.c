@@ -215,16 +215,16 @@ callbacks_of_two(void)
 
 const struct scenario callback_scenarios[] = {
 	{ "callback-removed", callback_removed, { .spurious = 1 },
-	    { "ran", "removed first" }, 2, 2 },
-	{ "callback-added", callback_added, { 0 }, { NULL }, 2, 2 },
+	    { "ran", "removed first" }, 2, -1 },
+	{ "callback-added", callback_added, { 0 }, { NULL }, 2, -1 },
 	{ "callback-again", callback_again, { 0 },
-	    { "removed first" }, 2, 2 },
+	    { "removed first" }, 2, -1 },
 	{ "callback-tried", callback_tried, { 0 },
-	    { "removed", "busy" }, 2, 2 },
+	    { "removed", "busy" }, 2, -1 },
 	{ "callback-uses-everything", callback_uses_everything, { 0 },
-	    { NULL }, 2, 2 },
+	    { NULL }, 2, -1 },
 	{ "callback-removes-another", callback_removes_another, { 0 },
-	    { NULL }, 2, 2 },
-	{ "callbacks-of-two", callbacks_of_two, { 0 }, { NULL }, 2, 2 },
+	    { NULL }, 2, -1 },
+	{ "callbacks-of-two", callbacks_of_two, { 0 }, { NULL }, 2, -1 },
 	{ NULL, NULL, { 0 }, { NULL }, 0, 0 }
 };

@@ -10,6 +10,9 @@
 
 #include "scenario.h"
 
+#include "base/sys.h"
+#include "scope/nest.h"
+
 static struct nursery *n;
 
 static void
@@ -369,6 +372,117 @@ cancel_reaches_inner_task(void)
 	model_join(t);
 }
 
+/* ---- private nurseries: opened and closed here, known to nobody ---- */
+
+/* Opened, and perhaps closed, while the outer one is cancelled. */
+static void
+private_and_cancel(void)
+{
+	struct nursery *inner = NULL;
+	struct model_thread *t;
+	int i, rc, last = 0;
+
+	open_nursery(NULL);
+	t = start_canceller();
+	for (i = 0; i < 2; i++) {
+		MODEL_ASSERT(nursery_open_child(&inner, n, NULL) == 0);
+		rc = nursery_close(&inner);
+		MODEL_ASSERT(rc == 0 || rc == ECANCELED);
+		MODEL_ASSERT(rc >= last);
+		last = rc;
+	}
+	model_cover(last == 0 ? "closed first" : "cancelled first");
+	model_join(t);
+	MODEL_ASSERT(nursery_close(&n) == ECANCELED);
+}
+
+/* It becomes shared while the outer one is cancelled: the cancel is heard,
+ * on whichever side of the step. */
+static void
+shared_while_cancelled(void)
+{
+	struct nursery *inner = NULL;
+	struct model_thread *t;
+	int rc;
+
+	open_nursery(NULL);
+	MODEL_ASSERT(nursery_open_child(&inner, n, NULL) == 0);
+	t = start_canceller();
+	rc = nursery_spawn(inner, wait_for_the_end, NULL);
+	MODEL_ASSERT(rc == 0 || rc == ECANCELED);
+	model_cover(rc == 0 ? "spawned" : "refused");
+	model_join(t);
+	ASSERT_CANCELLED(nursery_token_of(inner));
+	MODEL_ASSERT(nursery_close(&inner) == ECANCELED);
+	MODEL_ASSERT(nursery_close(&n) == ECANCELED);
+}
+
+/* Two tasks of the outer one make two nested ones shared at once. */
+static struct nursery *nested[2];
+
+static int
+spawn_in_nested(struct nursery_token *token, void *arg)
+{
+	int *m = arg;
+
+	(void)token;
+	return nursery_spawn(nested[m - marks], mark, m);
+}
+
+static void
+shared_by_two(void)
+{
+	open_nursery(NULL);
+	MODEL_ASSERT(nursery_open_child(&nested[0], n, NULL) == 0);
+	MODEL_ASSERT(nursery_open_child(&nested[1], nested[0], NULL) == 0);
+	MODEL_ASSERT(nursery_spawn(n, spawn_in_nested, &marks[0]) == 0);
+	MODEL_ASSERT(nursery_spawn(n, spawn_in_nested, &marks[1]) == 0);
+	MODEL_ASSERT(nursery_wait(n, NURSERY_NEVER) == 0);
+	MODEL_ASSERT(nursery_close(&nested[1]) == 0);
+	MODEL_ASSERT(marks[1] == 1);
+	MODEL_ASSERT(nursery_close(&nested[0]) == 0);
+	MODEL_ASSERT(marks[0] == 1);
+	MODEL_ASSERT(nursery_close(&n) == 0);
+}
+
+/* A thread looks at the count of nurseries while another opens and closes
+ * private ones: what the dump does. */
+static void
+look_at_all(void *unused)
+{
+	struct nur_private *all;
+	size_t count, i;
+
+	(void)unused;
+	nur_lock(&nur_registry_lock);
+	all = nur_nest_look(&count);
+	for (i = 0; i < count; i++) {
+		MODEL_ASSERT(all[i].depth >= 1 && all[i].depth <= 2);
+		model_cover(all[i].depth == 2 ? "saw two" : "saw one");
+	}
+	nur_unlock(&nur_registry_lock);
+	nur_free(all);
+}
+
+static void
+private_and_look(void)
+{
+	struct model_thread *t;
+	int i;
+
+	open_nursery(NULL);
+	t = model_start(look_at_all, NULL);
+	for (i = 0; i < 2; i++) {
+		MODEL_ASSERT(nursery_open_child(&nested[0], n, NULL) == 0);
+		MODEL_ASSERT(nursery_open_child(&nested[1], nested[0],
+		    NULL) == 0);
+		MODEL_ASSERT(nursery_close(&nested[1]) == 0);
+		MODEL_ASSERT(nursery_close(&nested[0]) == 0);
+	}
+	model_join(t);
+	MODEL_ASSERT(nursery_close(&n) == 0);
+}
+
 /* ---- room ---- */
 
 static void
@@ -513,33 +627,40 @@ deadline_ends_all(void)
 
 const struct scenario nursery_scenarios[] = {
 	{ "members-spawn-while-closing", members_spawn_while_closing,
-	    { 0 }, { NULL }, 2, 1 },
-	{ "last-task-leaves", last_task_leaves, { 0 }, { NULL }, 2, 1 },
-	{ "two-tasks-leave", two_tasks_leave, { 0 }, { NULL }, 2, 1 },
+	    { 0 }, { NULL }, 2, 3 },
+	{ "last-task-leaves", last_task_leaves, { 0 }, { NULL }, 2, 3 },
+	{ "two-tasks-leave", two_tasks_leave, { 0 }, { NULL }, 2, 3 },
 	{ "cancel-and-queue", cancel_and_queue, { 0 },
-	    { "discarded", "none discarded", "refused" }, 2, 1 },
+	    { "discarded", "none discarded", "refused" }, 2, 3 },
 	{ "first-error-ends-sibling", first_error_ends_sibling, { 0 },
-	    { NULL }, 2, 1 },
+	    { NULL }, 2, 3 },
 	{ "two-errors", two_errors, { 0 },
-	    { "5 first", "7 first", "refused" }, 2, 1 },
+	    { "5 first", "7 first", "refused" }, 2, 3 },
 	{ "two-closers", two_closers, { 0 },
-	    { "first closes", "second closes" }, 2, 1 },
+	    { "first closes", "second closes" }, 2, 3 },
 	{ "outsider-and-close", outsider_and_close, { 0 },
-	    { "accepted", "shut down" }, 2, 1 },
+	    { "accepted", "shut down" }, 2, 3 },
 	{ "close-waits-for-outsiders-task", close_waits_for_outsiders_task,
-	    { 0 }, { "accepted" }, 2, 1 },
+	    { 0 }, { "accepted" }, 2, 3 },
 	{ "inner-and-outer-close", inner_and_outer_close, { 0 },
-	    { NULL }, 2, 1 },
+	    { NULL }, 2, 3 },
 	{ "cancel-reaches-inner-task", cancel_reaches_inner_task, { 0 },
-	    { "spawned", "refused" }, 2, 1 },
-	{ "wait-for-room", wait_for_room, { 0 }, { NULL }, 2, 1 },
-	{ "cancel-and-room", cancel_and_room, { 0 }, { NULL }, 2, 1 },
+	    { "spawned", "refused" }, 2, 2 },
+	{ "private-and-cancel", private_and_cancel, { 0 },
+	    { "closed first", "cancelled first" }, 2, 3 },
+	{ "shared-while-cancelled", shared_while_cancelled, { 0 },
+	    { "spawned", "refused" }, 2, 3 },
+	{ "shared-by-two", shared_by_two, { 0 }, { NULL }, 1, 2 },
+	{ "private-and-look", private_and_look, { 0 },
+	    { "saw one", "saw two" }, 2, 3 },
+	{ "wait-for-room", wait_for_room, { 0 }, { NULL }, 2, 3 },
+	{ "cancel-and-room", cancel_and_room, { 0 }, { NULL }, 2, 3 },
 	{ "close-and-room", close_and_room, { 0 },
-	    { "accepted", "shut down" }, 2, 1 },
-	{ "on-done-is-serial", on_done_is_serial, { 0 }, { NULL }, 2, 1 },
+	    { "accepted", "shut down" }, 2, 3 },
+	{ "on-done-is-serial", on_done_is_serial, { 0 }, { NULL }, 2, 3 },
 	{ "shortage", shortage, { .faults = 1 },
-	    { "enough", "short" }, 2, 1 },
+	    { "enough", "short" }, 2, 3 },
 	{ "deadline-ends-all", deadline_ends_all, { .early = 1 },
-	    { "spawned", "refused" }, 2, 1 },
+	    { "spawned", "refused" }, 2, 3 },
 	{ NULL, NULL, { 0 }, { NULL }, 0, 0 }
 };

@@ -14,6 +14,7 @@
 #include "base/thr.h"
 #include "engine.h"
 
+#include <signal.h>
 #include <sys/prctl.h>
 
 /* ---- base/sys.h ---- */
@@ -72,6 +73,13 @@ nur_getenv(const char *name)
 }
 
 void
+nur_bad_env(const char *name, const char *value, const char *expected)
+{
+	model_fail("%s=%s in the environment: expected %s", name, value,
+	    expected);
+}
+
+void
 nur_panic(const char *what, const char *file, int line)
 {
 	const char *name = strrchr(file, '/');
@@ -101,6 +109,24 @@ nur_thread_start(void (*fn)(void *), void *arg, size_t stack_size)
 		return EAGAIN;
 	model_detach(model_start(fn, arg));
 	return 0;
+}
+
+/* Ours come before the C library's: the interrupt region uses them. */
+int
+pthread_kill(pthread_t thread, int signo)
+{
+	(void)thread;
+	(void)signo;
+	model_outside("pthread_kill");
+}
+
+int
+pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
+{
+	(void)how;
+	(void)set;
+	(void)old;
+	model_outside("pthread_sigmask");
 }
 
 /* Naming the test's only thread for each task would cost a system call. */

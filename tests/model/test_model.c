@@ -2,13 +2,18 @@
 /*
  * Runs scenarios and prints a table: test_model [options] [scenario ...].
  *
- *	-q		the quick bounds, those of make check
- *	-b BOUND	this preemption bound
+ *	-d		the deep bounds
+ *	-b BOUND	this preemption bound; -1: none
+ *	-k		threads keep nothing ready: no vacant children, no hooks
+ *	-w N, -u N, -e N, -f N
+ *			stale loads, spurious wake-ups, early deadlines, faults
+ *			in one run, if the scenario does not ask for more
+ *	-c		without the cache of known states
  *	-m MODE		dfs, random or pct
  *	-n RUNS		at most so many (random and pct: 100,000)
  *	-s SEED		of the random modes
  *	-r CHOICES	one run, as a failure has given it
- *	-x		the failure is expected: succeed if there is one
+ *	-x		a failure is expected: succeed if there is one
  *	-t		print the steps of a failing run
  *	-l		list the scenarios
  *
@@ -28,8 +33,9 @@
 #include <unistd.h>
 
 static struct {
-	bool quick, expect, trace;
+	bool deep, bare, expect, trace, no_cache;
 	int bound;		/* -2: the scenario's */
+	int stale, spurious, early, faults;
 	enum model_mode mode;
 	long runs;
 	uint64_t seed;
@@ -64,6 +70,13 @@ nothing_lives(void)
 
 /* ---- one scenario ---- */
 
+static void
+raise_to(int *n, int least)
+{
+	if (*n < least)
+		*n = least;
+}
+
 static struct model_config
 config_of(const struct scenario *s)
 {
@@ -71,7 +84,12 @@ config_of(const struct scenario *s)
 
 	c.mode = options.mode;
 	c.preemptions = options.bound != -2 ? options.bound :
-	    options.quick ? s->quick_bound : s->bound;
+	    options.deep ? s->deep : s->bound;
+	raise_to(&c.stale, options.stale);
+	raise_to(&c.spurious, options.spurious);
+	raise_to(&c.early, options.early);
+	raise_to(&c.faults, options.faults);
+	c.no_cache = options.no_cache;
 	c.depth = 3;
 	c.seed = options.seed;
 	c.max_executions = options.runs;
@@ -112,8 +130,13 @@ static void
 print_failure(const struct scenario *s, const struct model_config *c,
     const struct model_result *r)
 {
-	printf("    %s\n    replay: test_model%s -r %s %s\n", r->failure,
-	    options.trace ? "" : " -t", r->replay, s->name);
+	printf("    %s\n    replay: test_model -t%s", r->failure,
+	    options.bare ? " -k" : "");
+	if (options.stale + options.spurious + options.early +
+	    options.faults > 0)
+		printf(" -w %d -u %d -e %d -f %d", options.stale,
+		    options.spurious, options.early, options.faults);
+	printf(" -r %s %s\n", r->replay, s->name);
 	if (options.trace)
 		model_print_failure(s->body, c, r);
 }
@@ -151,9 +174,9 @@ run(const struct scenario *s)
 	seconds += r.seconds;
 	checks++;
 	print_row(s, &c, &r);
-	/* A lower bound need not reach all. */
+	/* A lower bound need not reach all, nor what keeps nothing ready. */
 	if (!r.failed && c.replay == NULL && c.mode == MODEL_DFS &&
-	    (c.preemptions < 0 || c.preemptions >= s->bound))
+	    !options.bare && (c.preemptions < 0 || c.preemptions >= s->bound))
 		missing = missing_cover(s);
 	good = !r.failed && missing == NULL && (r.complete || c.mode !=
 	    MODEL_DFS || c.replay != NULL);
@@ -227,13 +250,31 @@ read_options(int argc, char **argv)
 {
 	int o;
 
-	while ((o = getopt(argc, argv, "qb:m:n:s:r:xtl")) != -1)
+	while ((o = getopt(argc, argv, "db:kw:u:e:f:cm:n:s:r:xtl")) != -1)
 		switch (o) {
-		case 'q':
-			options.quick = true;
+		case 'd':
+			options.deep = true;
 			break;
 		case 'b':
 			options.bound = atoi(optarg);
+			break;
+		case 'k':
+			options.bare = true;
+			break;
+		case 'w':
+			options.stale = atoi(optarg);
+			break;
+		case 'u':
+			options.spurious = atoi(optarg);
+			break;
+		case 'e':
+			options.early = atoi(optarg);
+			break;
+		case 'f':
+			options.faults = atoi(optarg);
+			break;
+		case 'c':
+			options.no_cache = true;
 			break;
 		case 'm':
 			options.mode = mode_of(optarg);
@@ -268,6 +309,7 @@ main(int argc, char **argv)
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	read_options(argc, argv);
+	nur_keep_ready = !options.bare;
 	printf("%-32s %-6s %5s %10s %10s %8s\n", "scenario", "search",
 	    "bound", "executions", "states", "seconds");
 	for (i = optind; i < argc; i++)
