@@ -11,7 +11,6 @@
 #include <string.h>
 
 #define MAGIC	UINT64_C(0x6e75727365727931)
-#define ALIGN	((size_t)64)
 
 uint32_t nur_generation;
 bool nur_keep_ready;
@@ -23,18 +22,6 @@ __attribute__((constructor)) static void
 decide_keeping(void)
 {
 	nur_keep_ready = !nur_memory_is_watched();
-}
-
-static size_t
-first_slot(void)
-{
-	return (sizeof(struct nur_chunk) + ALIGN - 1) & ~(ALIGN - 1);
-}
-
-static uint32_t
-slots(const struct nur_slab *s)
-{
-	return (uint32_t)((NUR_CHUNK_SIZE - first_slot()) / (s->size + s->aux));
 }
 
 /* A free slot of a stable slab stays readable (S1), for us too. */
@@ -66,12 +53,12 @@ carve_locked(struct nur_slab *s)
 {
 	struct nur_chunk *c = s->chunks;
 
-	if (c == NULL || c->used == slots(s)) {
+	if (c == NULL || c->used == s->slots) {
 		if (!grow_locked(s))
 			return NULL;
 		c = s->chunks;
 	}
-	return (char *)c + first_slot() + (size_t)c->used++ * s->size;
+	return (char *)c + NUR_CHUNK_HEAD + (size_t)c->used++ * s->size;
 }
 
 static void *
@@ -252,11 +239,11 @@ nur_slab_aux(const void *obj)
 {
 	struct nur_chunk *c = nur_chunk_of(obj);
 	const struct nur_slab *s = c->slab;
-	size_t i = ((size_t)((const char *)obj - (char *)c) - first_slot()) /
-	    s->size;
+	uint32_t offset = (uint32_t)((uintptr_t)obj - (uintptr_t)c -
+	    NUR_CHUNK_HEAD);
 
-	return (char *)c + first_slot() + (size_t)slots(s) * s->size +
-	    i * s->aux;
+	return (char *)c + NUR_CHUNK_HEAD + (size_t)s->slots * s->size +
+	    (size_t)(offset / s->size) * s->aux;
 }
 
 void

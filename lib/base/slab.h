@@ -46,7 +46,7 @@ struct nur_slab {
 	/* constant */
 	const char *name;
 	enum nur_slab_kind kind;
-	uint32_t size, aux;
+	uint32_t size, aux, slots;	/* bytes, bytes; slots a chunk */
 	struct nur_mutex lock;
 	/* under lock */
 	void *free;		/* linked through the second word */
@@ -54,9 +54,11 @@ struct nur_slab {
 	int64_t live;		/* without what threads count themselves */
 };
 
+#define NUR_CHUNK_HEAD	((sizeof(struct nur_chunk) + 63) & ~(size_t)63)
 #define NUR_SLAB_INIT(nm, kind, size, aux) \
-	{ (nm), (kind), (size), (aux), NUR_MUTEX_INIT(NUR_RANK_SLAB), NULL, \
-	    NULL, 0 }
+	{ (nm), (kind), (size), (aux), \
+	    (NUR_CHUNK_SIZE - NUR_CHUNK_HEAD) / ((size) + (aux)), \
+	    NUR_MUTEX_INIT(NUR_RANK_SLAB), NULL, NULL, 0 }
 
 /* Counts fork()s: see S3. */
 extern uint32_t nur_generation;

@@ -124,6 +124,12 @@ nur_futex_wake(uint32_t *word, int count)
 	    0);
 }
 
+void
+nur_futex_gather(uint32_t *word, uint32_t *at)
+{
+	(void)syscall(SYS_futex, word, FUTEX_REQUEUE_PRIVATE, 0, 1, at, 0);
+}
+
 struct start {
 	void (*fn)(void *);
 	void *arg;

@@ -26,6 +26,10 @@ int nur_futex_wait(uint32_t *word, uint32_t expected, int64_t deadline);
 /* Wakes at most `count` sleepers on `word`. */
 void nur_futex_wake(uint32_t *word, int count);
 
+/* Lets a sleeper on `word` sleep on at `at`, to be woken with others in one
+ * call: so the waker is not preempted by each of them. */
+void nur_futex_gather(uint32_t *word, uint32_t *at);
+
 /* Starts a detached thread with every asynchronous signal blocked but the
  * library's own.  0 or EAGAIN.  The caller's signal mask is what it was on
  * every path. */

@@ -158,6 +158,14 @@ nur_unpark(struct nur_thr *thr)
 		nur_futex_wake(&thr->park, 1);
 }
 
+void
+nur_unpark_gather(struct nur_thr *thr, uint32_t *at)
+{
+	/* Release: as in nur_unpark(). */
+	if (nur_exchange_acq_rel(&thr->park, 1) == 0)
+		nur_futex_gather(&thr->park, at);
+}
+
 int
 nur_thr_wake_fd(struct nur_thr *self)
 {

@@ -123,6 +123,8 @@ void nur_thr_ends(void *thr);
 int nur_park(struct nur_thr *self, int64_t deadline);
 /* Lets the thread's current or next nur_park() return. */
 void nur_unpark(struct nur_thr *thr);
+/* The same for one of many: as soon as somebody wakes all who sleep at `at`. */
+void nur_unpark_gather(struct nur_thr *thr, uint32_t *at);
 
 /* The thread's eventfd, made on first use; -1 without a descriptor. */
 int nur_thr_wake_fd(struct nur_thr *self);

@@ -37,21 +37,30 @@ climb(struct nursery *n, const struct nursery_stop *how)
 }
 
 static int
-give_up(struct nursery *n, struct nursery_report **out)
+read_how(struct nursery_stop *to, const struct nursery_stop *from)
 {
-	struct nursery_report *r;
+	int rc = nur_sized_read(to, sizeof *to, sizeof to->size, from);
 
-	if (out == NULL)
-		return ETIMEDOUT;
-	r = nur_report_new(n);
-	if (r == NULL)
-		return ENOMEM;
-	nur_report_fill(r, n);
-	if (nur_report_stuck(r, n) != 0) {
-		nursery_report_free(r);
-		return ENOMEM;
+	if (rc != 0)
+		return rc;
+	if (to->drain_for < 0 || to->cancel_for < 0 || to->abort_for < 0)
+		return EINVAL;
+	if (to->drain_for == 0 && to->cancel_for == 0 && to->abort_for == 0) {
+		to->drain_for = 30 * NURSERY_SECOND;
+		to->cancel_for = 10 * NURSERY_SECOND;
+		to->abort_for = NURSERY_SECOND;
 	}
-	*out = r;
+	return 0;
+}
+
+static int
+stop_or_report(struct nursery **n, const struct nursery_stop *how,
+    struct nursery_report *report)
+{
+	if (climb(*n, how))
+		return nur_nursery_close(n, report);
+	if (report != NULL)
+		nur_report_of_open(report, *n);
 	return ETIMEDOUT;
 }
 
@@ -59,6 +68,7 @@ int
 nursery_stop(struct nursery **n, const struct nursery_stop *how,
     struct nursery_report **out)
 {
+	struct nursery_report *report = NULL;
 	struct nursery_stop s;
 	int rc;
 
@@ -66,21 +76,22 @@ nursery_stop(struct nursery **n, const struct nursery_stop *how,
 		return 0;
 	if (nur_inherited(*n))
 		return EOWNERDEAD;
-	rc = nur_sized_read(&s, sizeof s, sizeof s.size, how);
-	if (rc != 0)
-		return rc;
-	if (s.drain_for < 0 || s.cancel_for < 0 || s.abort_for < 0)
-		return EINVAL;
-	if (s.drain_for == 0 && s.cancel_for == 0 && s.abort_for == 0) {
-		s.drain_for = 30 * NURSERY_SECOND;
-		s.cancel_for = 10 * NURSERY_SECOND;
-		s.abort_for = NURSERY_SECOND;
-	}
-	rc = nur_nursery_may_close(*n);
+	rc = read_how(&s, how);
+	if (rc == 0)
+		rc = nur_nursery_may_close(*n);
 	if (rc != 0)
 		return rc;
 	nur_nursery_share(*n);
-	if (!climb(*n, &s))
-		return give_up(*n, out);
-	return nursery_close_with(n, out);
+	if (out != NULL) {
+		/* First: what comes then cannot be undone. */
+		report = nur_report_new();
+		if (report == NULL)
+			return ENOMEM;
+	}
+	rc = stop_or_report(n, &s, report);
+	if (*n != NULL && rc != ETIMEDOUT)
+		nursery_report_free(report);
+	else if (out != NULL)
+		*out = report;
+	return rc;
 }

@@ -8,7 +8,6 @@
 #include "scope/nest.h"
 #include "sched/pool.h"
 
-#include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,31 +19,16 @@ print_age(FILE *to, int64_t since, int64_t now)
 }
 
 static void
-print_name(FILE *to, const struct nursery_task *t)
-{
-	Dl_info info;
-	void *fn;
-
-	memcpy(&fn, &t->fn, sizeof fn);
-	if (t->name[0] != '\0')
-		(void)fprintf(to, "\"%s\"", t->name);
-	else if (dladdr(fn, &info) != 0 && info.dli_sname != NULL &&
-	    info.dli_saddr == fn)
-		(void)fprintf(to, "\"%s\"", info.dli_sname);
-	else
-		(void)fprintf(to, "\"%p\"", fn);
-}
-
-static void
 print_task(FILE *to, const struct nursery_task *t, int depth, int64_t now)
 {
 	const struct nur_thr *thr = nur_load_acquire(&t->thr);
+	char label[NUR_NAME_MAX];
 	uint32_t op;
 	int fd;
 
-	(void)fprintf(to, "%*stask %llu ", depth * 2, "",
-	    (unsigned long long)t->id);
-	print_name(to, t);
+	nur_task_label(t, label);
+	(void)fprintf(to, "%*stask %llu \"%s\"", depth * 2, "",
+	    (unsigned long long)t->id, label);
 	if (thr == NULL) {
 		(void)fprintf(to, " queued ");
 		print_age(to, nur_load_relaxed(&t->since), now);
@@ -118,37 +102,34 @@ print_private(FILE *to, const struct nur_private *p, const struct nursery *n,
 	(void)fprintf(to, " running 0 queued 0\n");
 }
 
-/* The nursery after n in the tree, or NULL; *depth follows. */
 static struct nursery *
-after(struct nursery *n, int *depth)
+first(void)
 {
-	struct nur_link *next;
+	return nur_list_empty(&nur_roots) ? NULL :
+	    NUR_CONTAINER(nur_roots.next, struct nursery, beside);
+}
 
-	if (!nur_list_empty(&n->inside)) {
-		++*depth;
-		return NUR_CONTAINER(n->inside.next, struct nursery, beside);
-	}
-	for (; n != NULL; n = n->parent, --*depth) {
-		next = n->beside.next;
-		if (next != (n->parent == NULL ? &nur_roots :
-		    &n->parent->inside))
-			return NUR_CONTAINER(next, struct nursery, beside);
-	}
-	return NULL;
+static int
+depth_of(const struct nursery *n)
+{
+	int depth = 0;
+
+	while ((n = n->parent) != NULL)
+		depth++;
+	return depth;
 }
 
 /* Registry lock held. */
 static void
 print_tree(FILE *to, const struct nur_private *private, size_t count)
 {
-	struct nursery *n = NULL;
 	int64_t now = nur_now();
-	int depth = 0;
+	struct nursery *n;
 	size_t i;
+	int depth;
 
-	if (!nur_list_empty(&nur_roots))
-		n = NUR_CONTAINER(nur_roots.next, struct nursery, beside);
-	for (; n != NULL; n = after(n, &depth)) {
+	for (n = first(); n != NULL; n = nur_nursery_after(n, NULL)) {
+		depth = depth_of(n);
 		print_nursery(to, n, depth, now);
 		for (i = 0; i < count; i++)
 			if (private[i].around == n)
@@ -214,8 +195,7 @@ int
 nursery_get_stats(struct nursery_stats *out)
 {
 	struct nursery_stats s = NURSERY_STATS_INIT;
-	struct nursery *n = NULL;
-	int depth = 0;
+	struct nursery *n;
 	size_t size;
 
 	if (out == NULL || out->size < sizeof out->size)
@@ -225,9 +205,7 @@ nursery_get_stats(struct nursery_stats *out)
 	s.tokens = nur_token_live();
 	s.nurseries = nur_nurseries_open();
 	nur_lock(&nur_registry_lock);
-	if (!nur_list_empty(&nur_roots))
-		n = NUR_CONTAINER(nur_roots.next, struct nursery, beside);
-	for (; n != NULL; n = after(n, &depth)) {
+	for (n = first(); n != NULL; n = nur_nursery_after(n, NULL)) {
 		nur_lock(&n->lock);
 		s.tasks_running += n->running;
 		s.tasks_queued += n->queued;

@@ -72,7 +72,7 @@ poll_with_wake(struct nursery_token *t, struct pollfd *all, nfds_t nfds,
 	all[nfds].fd = self->wake_fd;
 	all[nfds].events = POLLIN;
 	all[nfds].revents = 0;
-	(void)nur_token_tell(t, NURSERY_CANCEL, &cb, ring, self, false);
+	(void)nur_token_tell(t, NURSERY_CANCEL, &cb, ring, self);
 	do {
 		n = poll_until(all, nfds + 1, deadline);
 	} while (n < 0 && errno == EINTR);

@@ -238,7 +238,7 @@ enter_or_wait(struct nursery *n, struct nursery_task *t, bool try_only,
 	/* A caller that is told to stop does not wait on. */
 	if (caller != NULL)
 		(void)nur_token_tell(caller->token, NURSERY_CANCEL, &cb,
-		    room_wake, n, false);
+		    room_wake, n);
 	nur_lock(&n->lock);
 	*gave = caller != NULL && caller->nursery == n;
 	if (*gave)

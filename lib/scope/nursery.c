@@ -475,36 +475,44 @@ begin_close(struct nursery *n)
 }
 
 int
-nursery_close_with(struct nursery **np, struct nursery_report **out)
+nur_nursery_close(struct nursery **np, struct nursery_report *report)
 {
-	struct nursery_report *report = NULL;
-	struct nursery *n;
+	struct nursery *n = *np;
 	int rc;
 
-	if (np == NULL || *np == NULL)
-		return 0;
-	n = *np;
-	if (nur_inherited(n))
-		return EOWNERDEAD;
 	nur_nursery_share(n);
+	rc = begin_close(n);
+	if (rc != 0 && rc != ENOTEMPTY)
+		return rc;
+	if (rc == 0)
+		rc = close_block(n);
+	if (report != NULL)
+		nur_report_take(report, n);
+	*np = NULL;
+	nursery_unref(n);
+	return rc;
+}
+
+int
+nursery_close_with(struct nursery **n, struct nursery_report **out)
+{
+	struct nursery_report *report = NULL;
+	int rc;
+
+	if (n == NULL || *n == NULL)
+		return 0;
+	if (nur_inherited(*n))
+		return EOWNERDEAD;
 	if (out != NULL) {
-		report = nur_report_new(n);
+		report = nur_report_new();
 		if (report == NULL)
 			return ENOMEM;
 	}
-	rc = begin_close(n);
-	if (rc != 0 && rc != ENOTEMPTY) {
+	rc = nur_nursery_close(n, report);
+	if (*n != NULL)
 		nursery_report_free(report);
-		return rc;
-	}
-	if (rc == 0)
-		rc = close_block(n);
-	if (out != NULL) {
-		nur_report_fill(report, n);
+	else if (out != NULL)
 		*out = report;
-	}
-	*np = NULL;
-	nursery_unref(n);
 	return rc;
 }
 
@@ -604,6 +612,22 @@ thread_ends(struct nur_thr *self)
 {
 	nur_nursery_opener_ends(self);
 	nur_nest_thread_ends(self);
+}
+
+struct nursery *
+nur_nursery_after(struct nursery *n, const struct nursery *root)
+{
+	struct nur_link *next;
+
+	if (!nur_list_empty(&n->inside))
+		return NUR_CONTAINER(n->inside.next, struct nursery, beside);
+	for (; n != root && n != NULL; n = n->parent) {
+		next = n->beside.next;
+		if (next != (n->parent == NULL ? &nur_roots :
+		    &n->parent->inside))
+			return NUR_CONTAINER(next, struct nursery, beside);
+	}
+	return NULL;
 }
 
 uint64_t

@@ -60,8 +60,8 @@ struct nursery {
 	struct nursery_counts counts;
 	int first_error;
 	struct nur_failure first;
-	struct nur_failure *failures;	/* max_errors - 1 more, or NULL */
-	size_t failed;		/* kept */
+	struct nur_failure *failures;	/* the others */
+	size_t failed, failures_room;	/* kept; beside the first */
 
 	/* constant */
 	uint64_t id;
@@ -133,11 +133,17 @@ int nur_nursery_await(struct nursery *n, bool inner_too, int64_t deadline,
 int nur_nursery_join(struct nursery *n);
 /* The handle of the opener, or of one that closes: 0, EDEADLK, EPERM. */
 int nur_nursery_may_close(const struct nursery *n);
+/* nursery_close_with, with a report (or NULL) that is filled if it closed. */
+int nur_nursery_close(struct nursery **np, struct nursery_report *report);
 /* Takes a shared nursery out of everything but its handles. */
 void nur_nursery_withdraw(struct nursery *n);
 /* A thread ends, or a task on it, that left nurseries open: they are
  * cancelled and closed. */
 void nur_nursery_opener_ends(struct nur_thr *self);
+/* The shared nursery after n in the tree below `root`, NULL at the end; with
+ * root NULL, of all trees.  Registry lock held. */
+struct nursery *nur_nursery_after(struct nursery *n,
+    const struct nursery *root);
 uint64_t nur_nurseries_open(void);
 void nur_nursery_init(void);
 void nur_nursery_after_fork(void);
@@ -171,6 +177,8 @@ void nur_task_free(struct nursery_task *t);
 void nur_task_finish(struct nursery_task *t, struct nursery_task **next);
 /* Copies a name, cut to what is kept. */
 void nur_copy_name(char *to, const char *from);
+/* Its name, or its function's, or that one's address; NUR_NAME_MAX bytes. */
+void nur_task_label(const struct nursery_task *t, char *to);
 void nur_task_init(void);
 void nur_task_after_fork(void);
 
@@ -196,11 +204,12 @@ void nur_nursery_cancelled(void *nursery);
 
 /* ---- report.c ---- */
 
-struct nursery_report *nur_report_new(const struct nursery *n);
-/* n's lock held, or n closed. Never fails: memory was had before. */
-void nur_report_fill(struct nursery_report *r, struct nursery *n);
+struct nursery_report *nur_report_new(void);
+/* For n that is closed: fills the report with what n knows and takes it over.
+ * Never fails: memory was had before. */
+void nur_report_take(struct nursery_report *r, struct nursery *n);
+/* The same for n that stays open, with its unfinished tasks. */
+void nur_report_of_open(struct nursery_report *r, struct nursery *n);
 void nur_failure_keep_locked(struct nursery *n, const struct nursery_task *t);
-/* Lists the unfinished tasks; 0 or ENOMEM. */
-int nur_report_stuck(struct nursery_report *r, struct nursery *n);
 
 #endif

@@ -12,7 +12,7 @@
 
 struct stuck {
 	struct nur_failure task;
-	char op[24];
+	const char *op;
 	int fd, tid;
 	int64_t age;
 };
@@ -23,9 +23,24 @@ struct nursery_report {
 	struct nursery_cause cause;
 	bool cancelled;
 	size_t failed, unfinished;
-	struct stuck *stuck;
-	struct nur_failure failures[];
+	unsigned open_inside;
+	struct nur_failure first;
+	struct nur_failure *others;	/* failed - 1 */
+	struct stuck *stuck, one_stuck;
 };
+
+struct nursery_report *
+nur_report_new(void)
+{
+	struct nursery_report *r = nur_alloc(sizeof *r);
+	const struct nursery_cause none = NURSERY_CAUSE_INIT;
+
+	if (r != NULL)
+		r->cause = none;
+	return r;
+}
+
+/* ---- failures, as they happen ---- */
 
 static size_t
 max_errors(const struct nursery *n)
@@ -34,11 +49,27 @@ max_errors(const struct nursery *n)
 	    n->attr.max_errors;
 }
 
-struct nursery_report *
-nur_report_new(const struct nursery *n)
+/* A place for one more than the first; NULL: no memory, or no more are kept. */
+static struct nur_failure *
+next_place_locked(struct nursery *n)
 {
-	return nur_alloc(sizeof(struct nursery_report) + max_errors(n) *
-	    sizeof(struct nur_failure));
+	size_t kept = n->failed - 1, room = n->failures_room;
+	struct nur_failure *more;
+
+	if (n->failed >= max_errors(n))
+		return NULL;
+	if (kept < room)
+		return &n->failures[kept];
+	room = room == 0 ? NUR_FIRST_ERRORS - 1 : 2 * room;
+	more = nur_alloc(room * sizeof *more);
+	if (more == NULL)
+		return NULL;
+	if (kept > 0)
+		memcpy(more, n->failures, kept * sizeof *more);
+	nur_free(n->failures);
+	n->failures = more;
+	n->failures_room = room;
+	return &more[kept];
 }
 
 /* The first failure has its place in the nursery; the others need memory,
@@ -46,18 +77,11 @@ nur_report_new(const struct nursery *n)
 void
 nur_failure_keep_locked(struct nursery *n, const struct nursery_task *t)
 {
-	struct nur_failure *f = &n->first;
+	struct nur_failure *f = n->failed == 0 ? &n->first :
+	    next_place_locked(n);
 
-	if (n->failed >= max_errors(n))
+	if (f == NULL)
 		return;
-	if (n->failed > 0) {
-		if (n->failures == NULL)
-			n->failures = nur_alloc((max_errors(n) - 1) *
-			    sizeof *n->failures);
-		if (n->failures == NULL)
-			return;
-		f = &n->failures[n->failed - 1];
-	}
 	n->failed++;
 	f->task = t->id;
 	f->started = nur_load_relaxed(&t->since);
@@ -67,72 +91,128 @@ nur_failure_keep_locked(struct nursery *n, const struct nursery_task *t)
 	memcpy(f->name, t->name, sizeof f->name);
 }
 
-void
-nur_report_fill(struct nursery_report *r, struct nursery *n)
-{
-	const struct nursery_cause empty = NURSERY_CAUSE_INIT;
-	size_t i;
+/* ---- filling ---- */
 
-	r->cause = empty;
+static void
+fill_but_failures_locked(struct nursery_report *r, struct nursery *n)
+{
 	r->cancelled = nursery_token_cause(&n->token, NURSERY_LIVE,
 	    &r->cause) != 0;
-	nur_lock(&n->lock);
 	memcpy(r->name, n->name, sizeof r->name);
 	r->counts = n->counts;
+	r->open_inside = n->inner;
+	r->first = n->first;
+}
+
+void
+nur_report_take(struct nursery_report *r, struct nursery *n)
+{
+	nur_lock(&n->lock);
+	fill_but_failures_locked(r, n);
 	r->failed = n->failed;
-	for (i = 0; i < n->failed; i++)
-		r->failures[i] = i == 0 ? n->first : n->failures[i - 1];
-	nur_unlock(&n->lock);
+	r->others = n->failures;
+	n->failures = NULL;
+	n->failures_room = 0;
+	nur_nursery_unlock(n);
+}
+
+/* Without memory the first alone is kept; the counts tell of the others. */
+static void
+copy_failures_locked(struct nursery_report *r, const struct nursery *n)
+{
+	size_t others = n->failed > 1 ? n->failed - 1 : 0;
+
+	r->failed = n->failed;
+	if (others == 0)
+		return;
+	r->others = nur_alloc(others * sizeof *r->others);
+	if (r->others != NULL)
+		memcpy(r->others, n->failures, others * sizeof *r->others);
+	else
+		r->failed = 1;
 }
 
 static void
 fill_stuck(struct stuck *s, const struct nursery_task *t)
 {
 	const struct nur_thr *thr = nur_load_acquire(&t->thr);
-	uint32_t op = NUR_OP_NONE;
 
-	memset(s, 0, sizeof *s);
 	s->task.task = t->id;
-	s->task.started = nur_load_relaxed(&t->since);
-	memcpy(s->task.name, t->name, sizeof s->task.name);
-	s->age = nur_now() - s->task.started;
+	s->task.started = thr == NULL ? 0 : nur_load_relaxed(&t->since);
+	nur_task_label(t, s->task.name);
+	s->age = nur_now() - nur_load_relaxed(&t->since);
 	s->fd = -1;
-	if (thr != NULL) {
-		op = nur_load_relaxed(&thr->op);
-		s->fd = nur_load_relaxed(&thr->op_fd);
-		s->tid = thr->tid;
-	}
-	strcpy(s->op, thr == NULL ? "queued" : nur_op_names[op]);
+	s->op = "queued";
+	if (thr == NULL)
+		return;
+	s->op = nur_op_names[nur_load_relaxed(&thr->op)];
+	s->fd = nur_load_relaxed(&thr->op_fd);
+	s->tid = thr->tid;
 }
 
-int
-nur_report_stuck(struct nursery_report *r, struct nursery *n)
+static void
+list_stuck_locked(struct nursery_report *r, const struct nur_link *tasks,
+    size_t room)
 {
 	struct nur_link *l;
-	size_t i = 0, room;
 
-	nur_lock(&n->lock);
-	room = n->unfinished;
-	nur_unlock(&n->lock);
-	if (room == 0)
-		return 0;
-	r->stuck = nur_alloc(room * sizeof *r->stuck);
-	if (r->stuck == NULL)
-		return ENOMEM;
-	nur_lock(&n->lock);
-	for (l = n->tasks.next; l != &n->tasks && i < room; l = l->next)
-		fill_stuck(&r->stuck[i++], NUR_CONTAINER(l,
+	for (l = tasks->next; l != tasks && r->unfinished < room; l = l->next)
+		fill_stuck(&r->stuck[r->unfinished++], NUR_CONTAINER(l,
 		    struct nursery_task, link));
-	for (l = n->queue.next; l != &n->queue && i < room; l = l->next)
-		fill_stuck(&r->stuck[i++], NUR_CONTAINER(l,
-		    struct nursery_task, link));
-	nur_unlock(&n->lock);
-	r->unfinished = i;
-	return 0;
 }
 
-int
-nur_result_copy(struct nursery_result *out, const struct nur_failure *f)
+static size_t
+count_unfinished(struct nursery *root)
+{
+	struct nursery *n;
+	size_t count = 0;
+
+	for (n = root; n != NULL; n = nur_nursery_after(n, root)) {
+		nur_lock(&n->lock);
+		count += n->unfinished;
+		nur_nursery_unlock(n);
+	}
+	return count;
+}
+
+/* Of n and all inside; those that come meanwhile may be missing.  One is
+ * named even without memory. */
+static void
+list_unfinished(struct nursery_report *r, struct nursery *root)
+{
+	struct nursery *n;
+	size_t room;
+
+	nur_lock(&nur_registry_lock);
+	room = count_unfinished(root);
+	r->stuck = nur_alloc((room + 1) * sizeof *r->stuck);
+	if (r->stuck == NULL) {
+		r->stuck = &r->one_stuck;
+		room = 1;
+	}
+	for (n = root; n != NULL; n = nur_nursery_after(n, root)) {
+		nur_lock(&n->lock);
+		list_stuck_locked(r, &n->tasks, room);
+		list_stuck_locked(r, &n->queue, room);
+		nur_nursery_unlock(n);
+	}
+	nur_unlock(&nur_registry_lock);
+}
+
+void
+nur_report_of_open(struct nursery_report *r, struct nursery *n)
+{
+	nur_lock(&n->lock);
+	fill_but_failures_locked(r, n);
+	copy_failures_locked(r, n);
+	nur_nursery_unlock(n);
+	list_unfinished(r, n);
+}
+
+/* ---- reading ---- */
+
+static int
+result_copy(struct nursery_result *out, const struct nur_failure *f)
 {
 	struct nursery_result full = NURSERY_RESULT_INIT;
 	size_t size;
@@ -178,7 +258,7 @@ nursery_report_failure(const struct nursery_report *r, size_t i,
 {
 	if (r == NULL || i >= r->failed)
 		return EINVAL;
-	return nur_result_copy(out, &r->failures[i]);
+	return result_copy(out, i == 0 ? &r->first : &r->others[i - 1]);
 }
 
 size_t
@@ -193,7 +273,7 @@ nursery_report_stuck(const struct nursery_report *r, size_t i,
 {
 	if (r == NULL || i >= r->unfinished)
 		return EINVAL;
-	return nur_result_copy(out, &r->stuck[i].task);
+	return result_copy(out, &r->stuck[i].task);
 }
 
 int
@@ -211,10 +291,63 @@ nursery_report_cause(const struct nursery_report *r,
 	return 0;
 }
 
+/* ---- printing ---- */
+
+static void
+print_code(FILE *to, int code)
+{
+	if ((code & ~0xffff) == NURSERY_SIGNAL(0))
+		(void)fprintf(to, "signal %d", code & 0xffff);
+	else if ((code & ~0xffff) == NURSERY_EXIT(0))
+		(void)fprintf(to, "exit status %d", code & 0xffff);
+	else
+		(void)fprintf(to, "%d (%s)", code, strerror(code));
+}
+
+static void
+print_cause(const struct nursery_report *r, FILE *to)
+{
+	static const char *const what[] = { "live", "drained", "cancelled",
+		"aborted" };
+
+	(void)fprintf(to, "  %s: ", what[r->cause.level & 3]);
+	print_code(to, r->cause.code);
+	if (r->cause.why != NULL)
+		(void)fprintf(to, ", %s", r->cause.why);
+	if (r->cause.by_task != 0)
+		(void)fprintf(to, ", by task %llu",
+		    (unsigned long long)r->cause.by_task);
+	if (r->cause.by_pid != 0)
+		(void)fprintf(to, ", by process %d", (int)r->cause.by_pid);
+	(void)fputc('\n', to);
+}
+
+static void
+print_failure(const struct nur_failure *f, FILE *to)
+{
+	(void)fprintf(to, "  task %llu \"%s\" failed: ",
+	    (unsigned long long)f->task, f->name);
+	print_code(to, f->code);
+	(void)fputc('\n', to);
+}
+
+static void
+print_stuck(const struct stuck *s, FILE *to)
+{
+	(void)fprintf(to, "  task %llu \"%s\" unfinished after %.1fs",
+	    (unsigned long long)s->task.task, s->task.name,
+	    (double)s->age / 1e9);
+	if (s->tid != 0)
+		(void)fprintf(to, ", thread %d", s->tid);
+	(void)fprintf(to, ", %s", s->op);
+	if (s->fd >= 0)
+		(void)fprintf(to, "(fd %d)", s->fd);
+	(void)fputc('\n', to);
+}
+
 int
 nursery_report_print(const struct nursery_report *r, FILE *to)
 {
-	const struct stuck *s;
 	size_t i;
 
 	if (r == NULL || to == NULL)
@@ -227,20 +360,17 @@ nursery_report_print(const struct nursery_report *r, FILE *to)
 	    (unsigned long long)r->counts.cancelled,
 	    (unsigned long long)r->counts.discarded);
 	if (r->cancelled)
-		(void)fprintf(to, "  level %d, code %d%s%s\n", r->cause.level,
-		    r->cause.code, r->cause.why == NULL ? "" : ": ",
-		    r->cause.why == NULL ? "" : r->cause.why);
+		print_cause(r, to);
 	for (i = 0; i < r->failed; i++)
-		(void)fprintf(to, "  task %llu \"%s\" failed: %d\n",
-		    (unsigned long long)r->failures[i].task,
-		    r->failures[i].name, r->failures[i].code);
-	for (i = 0; i < r->unfinished; i++) {
-		s = &r->stuck[i];
-		(void)fprintf(to, "  task %llu \"%s\" unfinished after %lld "
-		    "ms, thread %d, in %s(fd %d)\n",
-		    (unsigned long long)s->task.task, s->task.name,
-		    (long long)(s->age / 1000000), s->tid, s->op, s->fd);
-	}
+		print_failure(i == 0 ? &r->first : &r->others[i - 1], to);
+	if (r->counts.failed > r->failed)
+		(void)fprintf(to, "  and %llu more failures\n",
+		    (unsigned long long)(r->counts.failed - r->failed));
+	for (i = 0; i < r->unfinished; i++)
+		print_stuck(&r->stuck[i], to);
+	if (r->open_inside > 0)
+		(void)fprintf(to, "  %u nurseries inside are open\n",
+		    r->open_inside);
 	return ferror(to) ? EIO : 0;
 }
 
@@ -249,6 +379,8 @@ nursery_report_free(struct nursery_report *r)
 {
 	if (r == NULL)
 		return;
-	nur_free(r->stuck);
+	nur_free(r->others);
+	if (r->stuck != &r->one_stuck)
+		nur_free(r->stuck);
 	nur_free(r);
 }

@@ -9,6 +9,8 @@
 #include "base/task_id.h"
 #include "sched/pool.h"
 
+#include <dlfcn.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -75,6 +77,22 @@ nur_copy_name(char *to, const char *from)
 
 	memcpy(to, from == NULL ? "" : from, len);
 	to[len] = '\0';
+}
+
+void
+nur_task_label(const struct nursery_task *t, char *to)
+{
+	Dl_info info;
+	void *fn;
+
+	memcpy(&fn, &t->fn, sizeof fn);
+	if (t->named)
+		memcpy(to, t->name, NUR_NAME_MAX);
+	else if (dladdr(fn, &info) != 0 && info.dli_sname != NULL &&
+	    info.dli_saddr == fn)
+		nur_copy_name(to, info.dli_sname);
+	else
+		(void)snprintf(to, NUR_NAME_MAX, "%p", fn);
 }
 
 /* ---- birth and end ---- */
@@ -202,7 +220,7 @@ report_and_unlock(struct nursery *n, struct nursery_task *t)
 static void
 cancel_siblings_locked(struct nursery *n, const struct nursery_task *t)
 {
-	const struct nur_raise r = { .level = NURSERY_CANCEL,
+	struct nur_raise r = { .level = NURSERY_CANCEL,
 		.code = t->result, .why = "task failed" };
 
 	nur_nursery_unlock(n);

@@ -11,6 +11,8 @@
 _Static_assert(sizeof(struct nur_callback) <=
     sizeof(struct nursery_callback), "a callback fits the caller's storage");
 
+#define GATHER	32	/* enough to save calls, few enough to start soon */
+
 static struct nur_mutex callback_lock = NUR_MUTEX_INIT(NUR_RANK_CALLBACK);
 /* atomic: counts finished callbacks; remove() sleeps on it */
 static uint32_t finished;
@@ -271,24 +273,26 @@ this_thread(void)
 	return self != 0 ? self : (uint64_t)nur_gettid();
 }
 
-/* Runs the first of the run.  Callback lock held, but not during fn. */
 static void
-run_first_locked(struct nur_run *run)
+wake_gathered(struct nur_run *run)
 {
-	struct nur_callback *cb = callback_of(run->head);
-	void (*fn)(void *) = cb->fn;
-	void *arg = cb->arg;
-	bool early = cb->early;
+	if (run->gathered > 0)
+		nur_futex_wake(&run->gather, INT32_MAX);
+	run->gathered = 0;
+}
 
-	unqueue_locked(cb);
-	run->current = early ? NULL : cb;
-	set_state(cb, early ? NUR_CB_DONE : NUR_CB_RUNNING);
+/* C3: calls fn of the current one, without the lock. */
+static void
+call_current_locked(struct nur_run *run)
+{
+	void (*fn)(void *) = run->current->fn;
+	void *arg = run->current->arg;
+
 	nur_unlock(&callback_lock);
+	wake_gathered(run);
 	fn(arg);
 	nur_lock(&callback_lock);
-	if (early)
-		return;
-	/* C3: NULL when fn removed its own callback. */
+	/* NULL when fn removed its own callback. */
 	if (run->current != NULL)
 		set_state(run->current, NUR_CB_DONE);
 	run->current = NULL;
@@ -296,6 +300,28 @@ run_first_locked(struct nur_run *run)
 	nur_store_relaxed(&finished, nur_load_relaxed(&finished) + 1);
 	if (waiters > 0)
 		nur_futex_wake(&finished, INT32_MAX);
+}
+
+static void
+run_first_locked(struct nur_run *run)
+{
+	struct nur_callback *cb = callback_of(run->head);
+	struct nur_thr *thr = cb->arg;
+
+	unqueue_locked(cb);
+	if (!cb->wakes) {
+		run->current = cb;
+		set_state(cb, NUR_CB_RUNNING);
+		call_current_locked(run);
+		return;
+	}
+	set_state(cb, NUR_CB_DONE);	/* C4: the last touch */
+	nur_unpark_gather(thr, &run->gather);
+	if (++run->gathered < GATHER)
+		return;
+	nur_unlock(&callback_lock);
+	wake_gathered(run);
+	nur_lock(&callback_lock);
 }
 
 void
@@ -311,6 +337,7 @@ nur_callbacks_run(struct nur_run *run)
 	while (run->head != NULL)
 		run_first_locked(run);
 	nur_unlock(&callback_lock);
+	wake_gathered(run);
 }
 
 bool
@@ -387,7 +414,7 @@ fill(struct nur_callback *cb, struct nursery_token *t, unsigned level,
 {
 	cb->entry.kind = NUR_ENTRY_CALLBACK;
 	cb->level = (uint16_t)level;
-	cb->early = false;
+	cb->wakes = fn == NULL;
 	cb->token = t;
 	cb->fn = fn;
 	cb->arg = arg;
@@ -414,7 +441,7 @@ is_free(const struct nur_callback *cb)
 
 static int
 tell(struct nur_callback *cb, struct nursery_token *t, unsigned level,
-    void (*fn)(void *), void *arg, bool early)
+    void (*fn)(void *), void *arg)
 {
 	struct nur_thr *self = nur_thr_self();
 	struct nur_hook *h = NULL;
@@ -422,7 +449,6 @@ tell(struct nur_callback *cb, struct nursery_token *t, unsigned level,
 	if (claim(cb) != 0)
 		return EBUSY;
 	fill(cb, t, level, fn, arg);
-	cb->early = early;
 	if (self != NULL && nur_token_level(t) == NURSERY_LIVE)
 		h = hook_for(self, t);
 	if (h == NULL)
@@ -434,17 +460,15 @@ tell(struct nur_callback *cb, struct nursery_token *t, unsigned level,
 
 int
 nur_token_tell(struct nursery_token *t, unsigned level,
-    struct nursery_callback *storage, void (*fn)(void *), void *arg,
-    bool early)
+    struct nursery_callback *storage, void (*fn)(void *), void *arg)
 {
 	struct nur_callback *cb = (struct nur_callback *)storage;
 	struct nur_thr *self = nur_thr_peek();
 	struct nur_hook *h = self == NULL ? NULL : hook_at_hand(self, t);
 
 	if (h == NULL || !is_free(cb))
-		return tell(cb, t, level, fn, arg, early);
+		return tell(cb, t, level, fn, arg);
 	fill(cb, t, level, fn, arg);
-	cb->early = early;
 	if (!tell_quickly(cb, h))
 		tell_slowly(cb);
 	return 0;
@@ -469,7 +493,7 @@ nursery_token_on_level(struct nursery_token *t, enum nursery_level level,
 		return EINVAL;
 	if (nur_inherited(t))
 		return EOWNERDEAD;
-	return nur_token_tell(t, (unsigned)level, storage, fn, arg, false);
+	return nur_token_tell(t, (unsigned)level, storage, fn, arg);
 }
 
 int

@@ -9,8 +9,10 @@
  * C2  remove() returns when fn does not run elsewhere: it unlinks (registered
  *     or queued) or waits for the running one, unless it runs right here.
  * C3  After fn the runner touches the caller's storage only if nobody removed
- *     the callback meanwhile: remove() clears `current` of the run.  It does
- *     not touch that of an early one at all, whose state says DONE before fn.
+ *     the callback meanwhile: remove() clears `current` of the run.
+ * C4  Instead of a function a callback may name a thread to be woken.  The
+ *     runner says DONE before it wakes, touches the storage no more, and
+ *     wakes those that follow one another by the dozen.
  *
  * A hook is a thread's own place in a token's list.  It stays there between
  * callbacks, so that a thread that waits on one token again and again pays
@@ -46,7 +48,7 @@ struct nur_callback {
 	struct nur_entry entry;
 	uint32_t state;		/* atomic */
 	uint16_t level;
-	bool early;		/* C3 */
+	bool wakes;		/* C4: arg is a struct nur_thr */
 	struct nursery_token *token;
 	union {
 		struct nur_hook *hook;	/* HOOKED */
@@ -62,14 +64,15 @@ struct nur_run {
 	struct nur_callback *current;
 	struct nur_entry *hooks;	/* tree lock */
 	bool hooked;			/* the raiser's: hooks were found */
+	uint32_t gather;		/* atomic: woken threads sleep here, C4 */
+	unsigned gathered;		/* so many */
 	uint64_t thread;
 };
 
-/* As nursery_token_on_level; an early one's fn may run a little after
- * remove() has returned, and must bear that. */
+/* As nursery_token_on_level; with fn NULL it wakes the thread `arg`, perhaps
+ * a little after remove() has returned (H1). */
 int nur_token_tell(struct nursery_token *t, unsigned level,
-    struct nursery_callback *storage, void (*fn)(void *), void *arg,
-    bool early);
+    struct nursery_callback *storage, void (*fn)(void *), void *arg);
 
 /* Registers without looking at the level, for a token that nobody else knows
  * yet.  Tree lock held. */

@@ -117,8 +117,8 @@ nursery_token_deadline(const struct nursery_token *t)
 static void
 deadline_passed_locked(struct nursery_token *t)
 {
-	const struct nur_raise r = { .level = NURSERY_CANCEL,
-		.code = ETIMEDOUT, .why = "deadline" };
+	struct nur_raise r = { .level = NURSERY_CANCEL,
+		.code = ETIMEDOUT, .why = "deadline", .when = nur_now() };
 
 	if (nur_level_locked(t) >= NURSERY_CANCEL) {
 		nur_unlock(&nur_tree_lock);

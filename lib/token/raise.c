@@ -219,22 +219,26 @@ nur_write_records_locked(struct nursery_token *t, const struct nur_raise *r)
 		.by_pid = r->by_pid,
 		.why = r->why,
 		.by_task = nur_current_task_id(),
-		.when = nur_now(),
+		.when = r->when,
 		.level = r->level,
 	};
+	struct nur_record *records = nur_slab_aux(t);
 	uint32_t word = nur_token_word(t);
 	unsigned l;
 
 	for (l = (word & NUR_LEVEL_MASK) + 1; l <= (unsigned)r->level; l++) {
-		*nur_record_of(t, l) = rec;
+		records[l - 1] = rec;
 		word |= NUR_ORIGIN(l);
 	}
 	nur_token_set_word(t, (word & ~NUR_LEVEL_MASK) | (unsigned)r->level);
 }
 
 bool
-nur_token_raise(struct nursery_token *t, const struct nur_raise *r)
+nur_token_raise(struct nursery_token *t, struct nur_raise *r)
 {
+	/* Before the lock: others need not wait while the clock is read. */
+	if (nur_token_level(t) < (unsigned)r->level)
+		r->when = nur_now();
 	nur_lock(&nur_tree_lock);
 	if (nur_level_locked(t) >= (unsigned)r->level) {
 		await_walks_locked(t);

@@ -193,7 +193,7 @@ nursery_token_unref(struct nursery_token *t)
 static bool
 raise_checked(struct nursery_token *t, int level, int code, const char *why)
 {
-	const struct nur_raise r = { .level = level, .code = code,
+	struct nur_raise r = { .level = level, .code = code,
 		.why = why };
 
 	if (t == NULL || nur_inherited(t))

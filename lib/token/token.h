@@ -153,9 +153,10 @@ void nur_token_after_fork(void);
 struct nur_raise {
 	int level, code, by_pid;
 	const char *why;
+	int64_t when;	/* set by the raise */
 };
 /* True if this call raised t itself.  Runs callbacks; no lock is held. */
-bool nur_token_raise(struct nursery_token *t, const struct nur_raise *r);
+bool nur_token_raise(struct nursery_token *t, struct nur_raise *r);
 
 /* ---- deadline.c ---- */
 

@@ -5,13 +5,7 @@
 
 #include "token/callback.h"
 
-static void
-wake(void *thr)
-{
-	nur_unpark(thr);
-}
-
-/* Early: nothing of ours is touched once the callback is taken, and a wake-up
+/* C4: nothing of ours is touched once the callback is taken, and a wake-up
  * that comes late finds a record (H1) whose owner looks again. */
 static int
 park_until(struct nur_thr *self, struct nursery_token *t,
@@ -20,7 +14,7 @@ park_until(struct nur_thr *self, struct nursery_token *t,
 	struct nursery_callback cb = { { { 0 } } };
 	int rc = 0;
 
-	(void)nur_token_tell(t, (unsigned)level, &cb, wake, self, true);
+	(void)nur_token_tell(t, (unsigned)level, &cb, NULL, self);
 	while (rc == 0 && nur_token_level(t) < (unsigned)level)
 		rc = nur_park(self, deadline);
 	nursery_callback_remove(&cb);
