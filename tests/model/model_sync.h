@@ -90,10 +90,11 @@ void model_mutex_yield(const void *m);
 #define nur_cpu_relax()			model_yield()
 void model_yield(void);
 
-/* ---- futex: nur_futex_wait and nur_futex_wake are made of these ---- */
+/* ---- futex: the nur_futex_ functions are made of these ---- */
 
 int model_futex_wait(uint32_t *word, uint32_t expected, int64_t deadline);
 void model_futex_wake(const uint32_t *word, int count);
+void model_futex_requeue(const uint32_t *word, const uint32_t *at);
 
 /* ---- the calling thread's pointer ---- */
 

@@ -203,6 +203,27 @@ model_futex_wake(const uint32_t *word, int count)
 	}
 }
 
+/* One who sleeps at `word` sleeps on at `at`. */
+void
+model_futex_requeue(const uint32_t *word, const uint32_t *at)
+{
+	struct model_thread *list[MODEL_THREADS];
+	struct place *p;
+	int n, c;
+
+	eng_point();
+	p = eng_place(word);
+	eng_happens_write(p, 63);
+	eng_happens_write(eng_place(at), 64);
+	n = sleepers_at(word, list);
+	EVENT(word, "moves %d of %d sleepers at", n > 0, n);
+	if (n == 0)
+		return;
+	c = n > 1 ? eng_choose(n) : 0;
+	list[c]->object = at;
+	list[c]->history = eng_mix(list[c]->history, p->history);
+}
+
 /* ---- threads ---- */
 
 struct model_thread *

@@ -101,6 +101,12 @@ nur_futex_wake(uint32_t *word, int count)
 	model_futex_wake(word, count);
 }
 
+void
+nur_futex_gather(uint32_t *word, uint32_t *at)
+{
+	model_futex_requeue(word, at);
+}
+
 int
 nur_thread_start(void (*fn)(void *), void *arg, size_t stack_size)
 {
