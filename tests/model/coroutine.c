@@ -11,7 +11,10 @@
 #include "engine.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <ucontext.h>
+
+#define GUARD	((size_t)4096)
 
 static void
 bottom(void)
@@ -26,6 +29,8 @@ eng_coroutine_init(struct coroutine *co, char *stack)
 {
 	co->stack = stack;
 	co->fresh = true;
+	/* What overflows hits the lowest page, not the neighbour. */
+	(void)mprotect(stack, GUARD, PROT_NONE);
 }
 
 static void
@@ -41,8 +46,8 @@ resume(struct coroutine *co)
 	co->made = true;
 	if (getcontext(&first) != 0)
 		abort();
-	first.uc_stack.ss_sp = co->stack;
-	first.uc_stack.ss_size = MODEL_STACK;
+	first.uc_stack.ss_sp = co->stack + GUARD;
+	first.uc_stack.ss_size = MODEL_STACK - GUARD;
 	first.uc_link = NULL;
 	makecontext(&first, bottom, 0);
 	(void)setcontext(&first);

@@ -9,6 +9,7 @@
  *	mutex.c		mutex, futex, join
  *	atomic.c	atomic operations, older values of a location
  *	race.c		plain accesses: data races, dead memory
+ *	crash.c		runs that crash
  *	heap.c		memory of a run: blocks, names, leaks
  *	snapshot.c	static data as new
  *	trace.c		the steps of a failing run, printed
@@ -283,6 +284,9 @@ const struct block *eng_block_at(uintptr_t address);
 void eng_snapshot_init(void);
 void eng_snapshot_take(void);
 void eng_snapshot_restore(void);
+
+/* crash.c */
+void eng_crash_init(void);
 
 /* mutex.c */
 void model_detach(struct model_thread *t);

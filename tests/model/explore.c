@@ -40,6 +40,7 @@ init_once(void)
 	for (i = 0; i < MODEL_THREADS; i++)
 		eng_coroutine_init(&eng->thread[i].co, eng->memory +
 		    (size_t)i * MODEL_STACK);
+	eng_crash_init();
 	eng_snapshot_init();
 	eng_race_init();
 }

@@ -22,6 +22,7 @@ libmodel_engine_a_SOURCES = \
 	tests/model/cache.c \
 	tests/model/choice.c \
 	tests/model/coroutine.c \
+	tests/model/crash.c \
 	tests/model/engine.h \
 	tests/model/explore.c \
 	tests/model/heap.c \
@@ -93,6 +94,7 @@ test_model_zoo_LDADD = libmodel_zoo.a libmodel_engine.a
 # link it before the rest.
 MODEL_PLANT = CC='$(CC)' BUILD='$(abs_builddir)' \
 	COMPILE='$(DEFS) $(DEFAULT_INCLUDES) $(MODEL_CPPFLAGS) $(MODEL_WATCHED) $(MODEL_CFLAGS) $(CPPFLAGS) $(CFLAGS)' \
+	SOURCES='$(libmodel_nursery_a_SOURCES)' \
 	LINK='$(test_model_OBJECTS) $(test_model_LDADD) $(LDFLAGS) $(LIBS)' \
 	$(SHELL) $(top_srcdir)/tests/model/plant
 

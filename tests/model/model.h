@@ -77,6 +77,8 @@ struct model_thread *model_start(void (*fn)(void *), void *arg);
 void model_join(struct model_thread *t);
 /* Gives way: for loops that wait for a value.  No preemption. */
 void model_yield(void);
+/* Here another thread may go on, at no cost of preemptions. */
+void model_pause(void);
 /* Zeroed; never NULL, faults aside: model_start() and these two do not fail. */
 void *model_alloc(size_t size);
 void model_free(void *p);

@@ -389,6 +389,13 @@ model_yield(void)
 	t->history = eng_mix(t->history, 19);
 }
 
+void
+model_pause(void)
+{
+	EVENT(NULL, "pauses");
+	eng_block(OFFERS, NULL, INT64_MAX);
+}
+
 int64_t
 model_now(void)
 {

@@ -63,6 +63,7 @@ callback_removed(void)
 	begin();
 	MODEL_ASSERT(nursery_token_on_cancel(token, &cb, count, context) == 0);
 	a = model_start(cancel, token);
+	model_pause();
 	nursery_callback_remove(&cb);
 	scribble(&cb);
 	model_cover(context->runs == 1 ? "ran" : "removed first");
@@ -77,6 +78,24 @@ callback_added(void)
 	struct model_thread *a;
 
 	begin();
+	a = model_start(cancel, token);
+	MODEL_ASSERT(nursery_token_on_cancel(token, &cb, count, context) == 0);
+	model_join(a);
+	MODEL_ASSERT(context->runs == 1);
+	nursery_callback_remove(&cb);
+	scribble(&cb);
+	model_free(context);
+	nursery_token_unref(token);
+}
+
+/* The same at DRAIN, where nothing is kept ready. */
+static void
+callback_added_when_drained(void)
+{
+	struct model_thread *a;
+
+	begin();
+	MODEL_ASSERT(nursery_token_raise(token, NURSERY_DRAIN, 0, NULL));
 	a = model_start(cancel, token);
 	MODEL_ASSERT(nursery_token_on_cancel(token, &cb, count, context) == 0);
 	model_join(a);
@@ -217,6 +236,8 @@ const struct scenario callback_scenarios[] = {
 	{ "callback-removed", callback_removed, { .spurious = 1 },
 	    { "ran", "removed first" }, 2, -1 },
 	{ "callback-added", callback_added, { 0 }, { NULL }, 2, -1 },
+	{ "callback-added-when-drained", callback_added_when_drained,
+	    { 0 }, { NULL }, 2, -1 },
 	{ "callback-again", callback_again, { 0 },
 	    { "removed first" }, 2, -1 },
 	{ "callback-tried", callback_tried, { 0 },

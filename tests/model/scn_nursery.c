@@ -192,7 +192,14 @@ check_report(struct nursery_report *r, int rc)
 	nursery_report_free(r);
 }
 
-/* The first error cancels the sibling, and close returns it. */
+static int
+fail_at_the_end(struct nursery_token *token, void *arg)
+{
+	(void)wait_for_the_end(token, arg);
+	return 9;
+}
+
+/* The first error cancels the sibling, whose own error comes second. */
 static void
 first_error_ends_sibling(void)
 {
@@ -201,7 +208,7 @@ first_error_ends_sibling(void)
 	int rc;
 
 	open_nursery(NULL);
-	MODEL_ASSERT(nursery_spawn(n, wait_for_the_end, NULL) == 0);
+	MODEL_ASSERT(nursery_spawn(n, fail_at_the_end, NULL) == 0);
 	MODEL_ASSERT(nursery_spawn(n, fail_with, &five) == 0);
 	rc = nursery_close_with(&n, &r);
 	MODEL_ASSERT(rc == 5);
@@ -393,6 +400,8 @@ private_and_cancel(void)
 	}
 	model_cover(last == 0 ? "closed first" : "cancelled first");
 	model_join(t);
+	MODEL_ASSERT(nursery_open_child(&inner, n, NULL) == 0);
+	MODEL_ASSERT(nursery_close(&inner) == ECANCELED);
 	MODEL_ASSERT(nursery_close(&n) == ECANCELED);
 }
 
@@ -456,6 +465,7 @@ look_at_all(void *unused)
 	(void)unused;
 	nur_lock(&nur_registry_lock);
 	all = nur_nest_look(&count);
+	MODEL_ASSERT(count <= 2);
 	for (i = 0; i < count; i++) {
 		MODEL_ASSERT(all[i].depth >= 1 && all[i].depth <= 2);
 		model_cover(all[i].depth == 2 ? "saw two" : "saw one");
@@ -500,7 +510,20 @@ wait_for_room(void)
 	MODEL_ASSERT(marks[0] == 1 && marks[1] == 1 && marks[2] == 1);
 }
 
-/* Who waits for room is turned back by the cancel. */
+/* Who waits for room is turned back by the cancel, though the task that has
+ * the place takes its time. */
+static uint32_t go;
+
+static int
+take_time(struct nursery_token *token, void *arg)
+{
+	(void)token;
+	(void)arg;
+	while (nur_load_acquire(&go) == 0)
+		(void)model_futex_wait(&go, 0, INT64_MAX);
+	return 0;
+}
+
 static void
 cancel_and_room(void)
 {
@@ -513,10 +536,12 @@ cancel_and_room(void)
 	open_nursery(&a);
 	t = start_canceller();
 	for (i = 0; i < 3; i++) {
-		rc[i] = nursery_spawn(n, wait_for_the_end, NULL);
+		rc[i] = nursery_spawn(n, take_time, NULL);
 		MODEL_ASSERT(rc[i] == 0 || rc[i] == ECANCELED);
 	}
 	MODEL_ASSERT(rc[2] == ECANCELED);
+	nur_store_release(&go, 1);
+	model_futex_wake(&go, 1);
 	MODEL_ASSERT(nursery_close(&n) == ECANCELED);
 	model_join(t);
 }
@@ -629,9 +654,11 @@ const struct scenario nursery_scenarios[] = {
 	{ "members-spawn-while-closing", members_spawn_while_closing,
 	    { 0 }, { NULL }, 2, 3 },
 	{ "last-task-leaves", last_task_leaves, { 0 }, { NULL }, 2, 3 },
+	{ "idle-thread-leaves", last_task_leaves, { .early = 1 },
+	    { NULL }, 2, 3 },
 	{ "two-tasks-leave", two_tasks_leave, { 0 }, { NULL }, 2, 3 },
 	{ "cancel-and-queue", cancel_and_queue, { 0 },
-	    { "discarded", "none discarded", "refused" }, 2, 3 },
+	    { "discarded", "none discarded", "refused" }, 2, 2 },
 	{ "first-error-ends-sibling", first_error_ends_sibling, { 0 },
 	    { NULL }, 2, 3 },
 	{ "two-errors", two_errors, { 0 },

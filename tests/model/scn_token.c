@@ -194,6 +194,24 @@ two_cancels_in_a_chain(void)
 	drop_chain();
 }
 
+/* To different levels: each tells all below of its own, whoever has them on
+ * its list. */
+static void
+two_levels_in_a_chain(void)
+{
+	struct model_thread *a;
+
+	make_chain();
+	a = model_start(cancel_p, NULL);
+	MODEL_ASSERT(nursery_token_raise(g, NURSERY_ABORT, 0, NULL));
+	MODEL_ASSERT(nursery_token_level(p) == NURSERY_ABORT);
+	MODEL_ASSERT(nursery_token_level(c) == NURSERY_ABORT);
+	MODEL_ASSERT(nursery_token_level(d) == NURSERY_ABORT);
+	model_join(a);
+	MODEL_ASSERT(nursery_token_level(d) == NURSERY_ABORT);
+	drop_chain();
+}
+
 static void
 look_from_below(void *unused)
 {
@@ -239,6 +257,13 @@ make_child(void *parent)
 }
 
 static void
+cancel_once(void *t)
+{
+	MODEL_ASSERT(nursery_token_cancel(t));
+	nur_store_release(&returned, 1);
+}
+
+static void
 born_while_cancelled(void)
 {
 	struct nursery_token *t = new_token(NULL), *k = new_token(t);
@@ -249,6 +274,47 @@ born_while_cancelled(void)
 	model_join(a);
 	ASSERT_CANCELLED(made);
 	nursery_token_unref(made);
+	nursery_token_unref(k);
+	nursery_token_unref(t);
+}
+
+/* A child that was given up and is had again, perhaps the very same one. */
+static void
+child_again_while_cancelled(void)
+{
+	struct nursery_token *t = new_token(NULL), *k;
+	struct model_thread *a;
+	int i;
+
+	nursery_token_unref(new_token(t));
+	a = model_start(cancel_once, t);
+	for (i = 0; i < 2; i++) {
+		make_child(t);
+		k = made;
+		if (i == 0)
+			nursery_token_unref(k);
+	}
+	model_join(a);
+	ASSERT_CANCELLED(k);
+	nursery_token_unref(k);
+	nursery_token_unref(t);
+}
+
+/* The parent of a child that was given up goes; the child is had again as
+ * one of the grandparent. */
+static void
+child_again_elsewhere(void)
+{
+	struct nursery_token *t = new_token(NULL), *m = new_token(t), *k;
+	struct model_thread *a;
+
+	nursery_token_unref(new_token(m));
+	a = model_start(unref, m);
+	k = new_token(t);
+	MODEL_ASSERT(!nursery_token_is_cancelled(k));
+	MODEL_ASSERT(nursery_token_cancel(t));
+	ASSERT_CANCELLED(k);
+	model_join(a);
 	nursery_token_unref(k);
 	nursery_token_unref(t);
 }
@@ -268,6 +334,23 @@ sibling_goes_while_cancelled(void)
 	model_join(a);
 	nursery_token_unref(k[0]);
 	nursery_token_unref(k[2]);
+	nursery_token_unref(t);
+}
+
+/* The next one that the walk comes to gives its place to its child. */
+static void
+next_goes_while_cancelled(void)
+{
+	struct nursery_token *t = new_token(NULL), *m = new_token(t);
+	struct nursery_token *x = new_token(t), *k = new_token(m);
+	struct model_thread *a = model_start(unref, m);
+
+	MODEL_ASSERT(nursery_token_cancel(t));
+	ASSERT_CANCELLED(x);
+	ASSERT_CANCELLED(k);
+	model_join(a);
+	nursery_token_unref(k);
+	nursery_token_unref(x);
 	nursery_token_unref(t);
 }
 
@@ -308,15 +391,16 @@ static void
 top_goes_while_cancelled(void)
 {
 	struct nursery_token *t = new_token(NULL), *m = new_token(t);
-	struct nursery_token *k = new_token(m);
+	struct nursery_token *k = new_token(m), *l = new_token(k);
 	struct model_thread *a = model_start(cancel_child, m);
 
 	(void)nursery_token_cancel(t);
-	ASSERT_CANCELLED(k);
+	ASSERT_CANCELLED(l);
 	nursery_token_unref(t);
 	model_join(a);
 	ASSERT_CANCELLED(k);
 	nursery_token_unref(k);
+	nursery_token_unref(l);
 }
 
 /* ---- causes ---- */
@@ -516,11 +600,19 @@ const struct scenario token_scenarios[] = {
 	    { "child's own cancel", "child cancelled already" }, 2, 3 },
 	{ "two-cancels-in-a-chain", two_cancels_in_a_chain, { 0 },
 	    { "P by its own cancel", "P by G's cancel" }, 2, -1 },
+	{ "two-levels-in-a-chain", two_levels_in_a_chain, { 0 },
+	    { "P by its own cancel", "P by G's cancel" }, 2, -1 },
 	{ "seen-from-below", seen_from_below, { .stale = 1 },
 	    { "D seen cancelled" }, 2, -1 },
 	{ "born-while-cancelled", born_while_cancelled, { 0 },
 	    { "born after the cancel", "born before the cancel" }, 2, -1 },
+	{ "child-again-while-cancelled", child_again_while_cancelled, { 0 },
+	    { "born after the cancel", "born before the cancel" }, 2, -1 },
+	{ "child-again-elsewhere", child_again_elsewhere, { 0 },
+	    { NULL }, 2, -1 },
 	{ "sibling-goes-while-cancelled", sibling_goes_while_cancelled,
+	    { 0 }, { NULL }, 2, -1 },
+	{ "next-goes-while-cancelled", next_goes_while_cancelled,
 	    { 0 }, { NULL }, 2, -1 },
 	{ "middle-goes-while-cancelled", middle_goes_while_cancelled,
 	    { 0 }, { NULL }, 2, -1 },

@@ -389,6 +389,41 @@ joined_twice(void)
 	model_join(t);
 }
 
+/* ---- crashes ---- */
+
+static volatile int depth_wanted = 1 << 20;
+
+static int
+deep(int n)
+{
+	volatile char room[256];
+
+	room[0] = (char)n;
+	return n == 0 ? room[0] : deep(n - 1) + room[0];
+}
+
+static void
+overflow(void *unused)
+{
+	(void)unused;
+	(void)deep(depth_wanted);
+}
+
+static void
+stack_overflow(void)
+{
+	model_join(model_start(overflow, NULL));
+}
+
+static int *volatile nowhere;
+
+static void
+write_nowhere(void)
+{
+	if (model_choose(3) == 1)
+		*nowhere = 1;
+}
+
 const struct animal zoo_life[] = {
 	{ "double free", double_free, "free of what is not allocated",
 	    { 0 }, { NULL } },
@@ -416,6 +451,10 @@ const struct animal zoo_life[] = {
 	    { NULL } },
 	{ "checked request", checked_request, NULL, { .faults = 2 },
 	    { "refused" } },
+	{ "overflows its stack", stack_overflow, "crash: access to no memory",
+	    { 0 }, { NULL } },
+	{ "writes to NULL", write_nowhere, "no memory at NULL", { 0 },
+	    { NULL } },
 	{ "leaked thread", leaked_thread, "neither joined nor detached",
 	    { 0 }, { NULL } },
 	{ "joined twice", joined_twice, "joined twice", { 0 }, { NULL } },
