@@ -5,6 +5,8 @@ lib_LTLIBRARIES = libnursery.la
 
 libnursery_core_la_SOURCES = \
 	lib/base/check.h \
+	lib/base/fork.c \
+	lib/base/fork.h \
 	lib/base/list.h \
 	lib/base/lock.h \
 	lib/base/poison.h \
@@ -23,8 +25,10 @@ libnursery_core_la_SOURCES = \
 	lib/base/time.c \
 	lib/daemon/later.c \
 	lib/daemon/signals.c \
+	lib/daemon/signals.h \
 	lib/daemon/stop.c \
 	lib/inspect/dump.c \
+	lib/inspect/dump_signal.c \
 	lib/io/blocking.c \
 	lib/io/call.c \
 	lib/io/call.h \
@@ -35,8 +39,6 @@ libnursery_core_la_SOURCES = \
 	lib/scope/admit.c \
 	lib/scope/attr.c \
 	lib/scope/attr.h \
-	lib/scope/init.c \
-	lib/scope/init.h \
 	lib/scope/later.c \
 	lib/scope/nest.c \
 	lib/scope/nest.h \

@@ -14,6 +14,7 @@ check_PROGRAMS += \
 	test_fault \
 	test_io \
 	test_misuse \
+	test_regress \
 	test_scope \
 	test_stop \
 	test_token
@@ -32,6 +33,11 @@ test_misuse_SOURCES = tests/api/test_misuse.c
 test_misuse_CPPFLAGS = $(TEST_FLAGS)
 test_misuse_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 test_misuse_LDADD = $(TEST_LIBS)
+
+test_regress_SOURCES = tests/api/test_regress.c
+test_regress_CPPFLAGS = $(TEST_FLAGS)
+test_regress_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+test_regress_LDADD = $(TEST_LIBS)
 
 test_scope_SOURCES = tests/api/test_scope.c
 test_scope_CPPFLAGS = $(TEST_FLAGS)

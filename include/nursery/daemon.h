@@ -53,7 +53,8 @@ int nursery_stop(struct nursery **n, const struct nursery_stop *how,
  * and its sender.  A signal ignored now stays ignored.  Handlers that were
  * there come back with the close.  EBUSY: a nursery, or the library itself,
  * has one of them; nothing is changed then.  EINVAL: NULL, SIGKILL, SIGSTOP,
- * or `first` is not DRAIN, CANCEL or ABORT.  EAGAIN, EMFILE.
+ * or `first` is not DRAIN, CANCEL or ABORT.  ESHUTDOWN: n is closed.
+ * EAGAIN, EMFILE.
  */
 int nursery_stop_on_signals(struct nursery *n, const sigset_t *signals,
     enum nursery_level first);

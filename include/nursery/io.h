@@ -145,7 +145,7 @@ int nursery_channel_recv(struct nursery_token *t, struct nursery_channel *c,
  * no channel to close: nothing happens. */
 void nursery_channel_close(struct nursery_channel *c);
 
-/* Frees a channel that nobody uses.  As above. */
+/* Frees a channel that nobody uses.  Not built yet: nothing happens. */
 void nursery_channel_free(struct nursery_channel *c);
 
 /* ---- calls of others that block ---- */

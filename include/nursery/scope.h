@@ -34,7 +34,8 @@ struct nursery_report;		/* opaque */
  * A task.  `token` tells it to stop; it is valid until the function returns.
  * 0 is success; any other value is an error that close and report hand on
  * unchanged.  ECANCELED from a task that was told to stop counts as
- * "cancelled", not as "failed".
+ * "cancelled", not as "failed".  One that returns 0 and leaves a nursery open
+ * has failed with ENOTEMPTY.
  */
 typedef int nursery_fn(struct nursery_token *token, void *arg);
 
@@ -246,9 +247,9 @@ int nursery_wait(struct nursery *n, int64_t deadline);
 /*
  * Waits for all tasks and for the nurseries inside, then closes; members may
  * spawn until the last has ended, outsiders get ESHUTDOWN.  Returns the
- * first error of a task; without one ECANCELED when the nursery was
- * cancelled, ETIMEDOUT when its own deadline did it, ENOTEMPTY when this
- * thread had left an inner one open, else 0.  *n is NULL exactly when
+ * first error of a task; without one ENOTEMPTY when this thread had left an
+ * inner one open, ECANCELED when the nursery was cancelled, ETIMEDOUT when
+ * its own deadline did it, else 0.  *n is NULL exactly when
  * closed.  Not closed: EPERM (not the opener), EBUSY (somebody closes),
  * EDEADLK (a member), EOWNERDEAD.  NULL and a pointer to NULL: 0.
  */

@@ -47,6 +47,8 @@ int nur_thread_start(void (*fn)(void *), void *arg, size_t stack_size);
 #define nur_store_release(p, v)	__atomic_store_n((p), (v), __ATOMIC_RELEASE)
 #define nur_fetch_add_relaxed(p, v) \
 	__atomic_fetch_add((p), (v), __ATOMIC_RELAXED)
+#define nur_fetch_add_acq_rel(p, v) \
+	__atomic_fetch_add((p), (v), __ATOMIC_ACQ_REL)
 #define nur_fetch_sub_acq_rel(p, v) \
 	__atomic_fetch_sub((p), (v), __ATOMIC_ACQ_REL)
 #define nur_exchange_acq_rel(p, v) \

@@ -38,7 +38,9 @@ struct nur_run;
 /* An entry in a token's list of those to be told, token/callback.h. */
 struct nur_entry {
 	struct nur_entry *next, *prev;
-	uint32_t kind;
+	uint16_t kind;
+	uint16_t level;		/* a callback's */
+	uint32_t state;		/* atomic; a callback's */
 };
 
 /* A place of this thread in a token's list, for one callback after another:
@@ -73,7 +75,8 @@ struct nur_thr {
 	int wake_fd;		/* eventfd, -1 until first needed */
 	uint64_t system_thread;	/* pthread_t, for tgkill's library twin */
 	/* the thread's own */
-	struct nursery_task *task;	/* that runs here; read by the dump */
+	struct nursery_task *task;	/* that runs here */
+	unsigned blocking;	/* pairs of io/blocking.c that are open */
 	size_t stack_size;
 	uint64_t next_id, last_id;	/* of tasks: scope/task.c */
 	struct nur_link opened;	/* nurseries open in this thread, newest last */

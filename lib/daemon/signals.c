@@ -1,35 +1,37 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Signals that stop a nursery, and the one that dumps.
+ * Signals that stop a nursery, and the relay that serves them.
  *
- * G1  The handler stores the sender and rings an eventfd, nothing else; a
- *     library thread does the work.
- * G2  A handler is in place from the call until the nursery closes; then the
- *     old action is back.
+ * G1  The handler counts the signal, stores the sender and rings an eventfd,
+ *     nothing else; a library thread does the work.
+ * G2  A handler is in place from the call until the nursery closes, or the
+ *     process forks: then the old action is back.
  * G3  The relay holds a reference while it raises: no lock is held then.
+ * G4  A nursery that has signals says so under its lock before it can be
+ *     closed, and the close gives them back after.
  */
 #include "config.h"
 
+#include "daemon/signals.h"
+
+#include "base/fork.h"
 #include "base/signo.h"
 #include "base/sys.h"
 #include "nursery/daemon.h"
-#include "nursery/debug.h"
-#include "scope/init.h"
 #include "scope/nursery.h"
 
 #include <poll.h>
-#include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 #define SIGNALS	65
 #define STACK	((size_t)256 * 1024)
 
 struct slot {
-	struct nursery *nursery;	/* NULL: not ours */
+	bool taken;
+	struct nursery *nursery;	/* to be stopped, or NULL: */
+	void (*fn)(void);
 	enum nursery_level first;
-	unsigned seen;
 	struct sigaction old;
 };
 
@@ -37,7 +39,6 @@ static struct nur_mutex signals_lock = NUR_MUTEX_INIT(NUR_RANK_SIGNALS);
 /* under signals_lock */
 static struct slot slots[SIGNALS];
 static bool relay_runs;
-static int dump_signo;
 /* set before any handler is */
 static int bell = -1;
 /* atomic: written by the handler */
@@ -53,11 +54,14 @@ handler(int signo, siginfo_t *info, void *context)
 	(void)context;
 	nur_store_relaxed(&senders[signo], info->si_code <= 0 ?
 	    (int)info->si_pid : 0);
-	/* Release: publishes the sender to relay_one(). */
-	(void)nur_exchange_acq_rel(&pending[signo], 1);
+	/* Release: publishes the sender; pairs with the exchange in the relay.
+	 * Several threads may be in here. */
+	(void)nur_fetch_add_acq_rel(&pending[signo], 1);
 	(void)!write(bell, &one, sizeof one);
 	errno = error;
 }
+
+/* ---- the relay ---- */
 
 static void
 default_and_again(int signo)
@@ -69,31 +73,42 @@ default_and_again(int signo)
 	(void)kill(getpid(), signo);
 }
 
+/* The first, second and third of all the signals of n. */
 static void
-relay_one(int signo)
+stop_by(struct nursery *n, int signo, enum nursery_level first, unsigned time)
 {
-	struct slot *s = &slots[signo];
 	struct nur_raise r = { .code = NURSERY_SIGNAL(signo),
 		.by_pid = nur_load_relaxed(&senders[signo]),
 		.why = "signal" };
-	struct nursery *n;
-	unsigned times;
 
-	nur_lock(&signals_lock);
-	n = nursery_ref(s->nursery);
-	times = ++s->seen;
-	r.level = times == 1 ? (int)s->first : NURSERY_CANCEL;
-	nur_unlock(&signals_lock);
-	if (n == NULL) {
-		if (signo == dump_signo)
-			(void)nursery_dump(stderr, NURSERY_TEXT);
-		return;
-	}
-	if (times >= 3)
+	r.level = time == 1 ? (int)first : NURSERY_CANCEL;
+	if (time >= 3)
 		default_and_again(signo);
 	else
 		(void)nur_token_raise(&n->token, &r);
-	nursery_unref(n);
+}
+
+static void
+relay_one(int signo)
+{
+	struct slot s;
+	unsigned time = 0;
+
+	nur_lock(&signals_lock);
+	s = slots[signo];
+	if (s.taken && s.nursery != NULL) {
+		(void)nursery_ref(s.nursery);
+		time = ++s.nursery->signals_seen;
+	}
+	nur_unlock(&signals_lock);
+	if (!s.taken)
+		return;
+	if (s.nursery == NULL) {
+		s.fn();
+		return;
+	}
+	stop_by(s.nursery, signo, s.first, time);
+	nursery_unref(s.nursery);
 }
 
 static void
@@ -101,17 +116,21 @@ relay_main(void *arg)
 {
 	struct pollfd p = { .fd = bell, .events = POLLIN };
 	uint64_t rings;
+	uint32_t times;
 	int signo;
 
 	(void)arg;
 	for (;;) {
 		(void)poll(&p, 1, -1);
 		(void)!read(bell, &rings, sizeof rings);
-		for (signo = 1; signo < SIGNALS; signo++)
+		for (signo = 1; signo < SIGNALS; signo++) {
+			if (nur_load_relaxed(&pending[signo]) == 0)
+				continue;
 			/* Acquire: pairs with the handler's release. */
-			if (nur_load_relaxed(&pending[signo]) != 0 &&
-			    nur_exchange_acq_rel(&pending[signo], 0) != 0)
+			times = nur_exchange_acq_rel(&pending[signo], 0);
+			for (; times > 0; times--)
 				relay_one(signo);
+		}
 	}
 }
 
@@ -131,34 +150,56 @@ need_relay_locked(void)
 	return rc;
 }
 
+/* ---- taking and giving back ---- */
+
+/* Takes a signal as `s` says; one that is ignored stays ignored. */
 static int
-take_signal_locked(int signo, struct nursery *n, enum nursery_level first)
+take_locked(int signo, const struct slot *s)
 {
 	struct sigaction sa = { .sa_sigaction = handler,
 		.sa_flags = SA_SIGINFO | SA_RESTART }, old;
 
-	if (slots[signo].nursery != NULL || signo == nur_interrupt_signo() ||
-	    (signo == dump_signo && n != NULL))
+	if (slots[signo].taken || signo == nur_interrupt_signo())
 		return EBUSY;
 	(void)sigfillset(&sa.sa_mask);
 	if (sigaction(signo, NULL, &old) != 0)
 		return EINVAL;
 	if ((old.sa_flags & SA_SIGINFO) == 0 && old.sa_handler == SIG_IGN)
-		return 0;	/* ignored at start stays ignored */
-	if (sigaction(signo, &sa, NULL) != 0)
-		return EINVAL;
-	slots[signo].nursery = n;
-	slots[signo].first = first;
-	slots[signo].seen = 0;
+		return 0;
+	nur_store_relaxed(&pending[signo], 0);
+	slots[signo] = *s;
 	slots[signo].old = old;
-	return 0;
+	slots[signo].taken = true;
+	if (sigaction(signo, &sa, NULL) == 0)
+		return 0;
+	slots[signo].taken = false;
+	return EINVAL;
 }
 
 static void
-release_locked(int signo)
+give_back_locked(int signo)
 {
 	(void)sigaction(signo, &slots[signo].old, NULL);
-	slots[signo].nursery = NULL;
+	slots[signo].taken = false;
+}
+
+/* All of them or none. */
+static int
+take_all_locked(const sigset_t *signals, const struct slot *s)
+{
+	int rc = 0, signo;
+
+	for (signo = 1; signo < SIGNALS; signo++)
+		if (sigismember(signals, signo) == 1 && (slots[signo].taken ||
+		    signo == nur_interrupt_signo()))
+			return EBUSY;
+	for (signo = 1; rc == 0 && signo < SIGNALS; signo++)
+		if (sigismember(signals, signo) == 1)
+			rc = take_locked(signo, s);
+	while (rc != 0 && --signo > 0)
+		if (sigismember(signals, signo) == 1 && slots[signo].taken)
+			give_back_locked(signo);
+	return rc;
 }
 
 static void
@@ -168,16 +209,32 @@ release_all(struct nursery *n)
 
 	nur_lock(&signals_lock);
 	for (signo = 1; signo < SIGNALS; signo++)
-		if (slots[signo].nursery == n)
-			release_locked(signo);
+		if (slots[signo].taken && slots[signo].nursery == n)
+			give_back_locked(signo);
 	nur_unlock(&signals_lock);
+}
+
+/* G4 */
+static int
+announce(struct nursery *n)
+{
+	int rc = 0;
+
+	nur_lock(&n->lock);
+	if (n->state == NUR_CLOSED)
+		rc = ESHUTDOWN;
+	else
+		n->has_signals = true;
+	nur_nursery_unlock(n);
+	return rc;
 }
 
 int
 nursery_stop_on_signals(struct nursery *n, const sigset_t *signals,
     enum nursery_level first)
 {
-	int rc, signo, undo;
+	struct slot s = { .nursery = n, .first = first };
+	int rc;
 
 	if (n == NULL || signals == NULL || (int)first < NURSERY_DRAIN ||
 	    (int)first > NURSERY_ABORT || sigismember(signals, SIGKILL) == 1
@@ -187,66 +244,65 @@ nursery_stop_on_signals(struct nursery *n, const sigset_t *signals,
 		return EOWNERDEAD;
 	nur_nursery_share(n);
 	nur_lock(&signals_lock);
-	rc = need_relay_locked();
-	n->has_signals = true;
-	for (signo = 1; rc == 0 && signo < SIGNALS; signo++) {
-		if (sigismember(signals, signo) != 1)
-			continue;
-		rc = take_signal_locked(signo, n, first);
-		for (undo = 1; rc != 0 && undo < signo; undo++)
-			if (sigismember(signals, undo) == 1 &&
-			    slots[undo].nursery == n)
-				release_locked(undo);
-	}
+	rc = announce(n);
+	if (rc == 0)
+		rc = need_relay_locked();
+	if (rc == 0)
+		rc = take_all_locked(signals, &s);
 	nur_unlock(&signals_lock);
 	return rc;
 }
 
-/* "USR1", "SIGUSR1" or a number; 0 for anything else. */
-static int
-parse_signal(const char *text)
+int
+nur_signals_call(int signo, void (*fn)(void))
 {
-	const char *abbrev;
-	char *end;
-	long v;
-	int signo;
+	struct slot s = { .fn = fn };
+	int rc;
 
-	v = strtol(text, &end, 10);
-	if (*text != '\0' && *end == '\0')
-		return v > 0 && v < SIGNALS ? (int)v : 0;
-	if (strncasecmp(text, "SIG", 3) == 0)
-		text += 3;
-	for (signo = 1; signo < SIGNALS; signo++) {
-		abbrev = sigabbrev_np(signo);
-		if (abbrev != NULL && strcasecmp(abbrev, text) == 0)
-			return signo;
-	}
-	return 0;
+	nur_lock(&signals_lock);
+	rc = need_relay_locked();
+	if (rc == 0)
+		rc = take_locked(signo, &s);
+	nur_unlock(&signals_lock);
+	return rc;
+}
+
+/* ---- fork ---- */
+
+static void
+before_fork(void)
+{
+	nur_lock(&signals_lock);
 }
 
 static void
-set_up(void)
+after_fork(void)
 {
-	const char *text = nur_getenv("NURSERY_DUMP_SIGNAL");
-	int signo;
-
-	nur_signals_release = release_all;
-	if (text == NULL)
-		return;
-	signo = parse_signal(text);
-	if (signo == 0)
-		nur_bad_env("NURSERY_DUMP_SIGNAL", text,
-		    "a signal's name or number");
-	nur_lock(&signals_lock);
-	if (signo != 0 && need_relay_locked() == 0 &&
-	    take_signal_locked(signo, NULL, NURSERY_DRAIN) == 0)
-		dump_signo = signo;
 	nur_unlock(&signals_lock);
 }
 
-/* Before main, and before any thread: scope/ calls it at the first open. */
-__attribute__((constructor)) static void
-register_set_up(void)
+/* The child has no relay: what was taken acts as before. */
+static void
+in_child(void)
 {
-	nur_daemon_init = set_up;
+	int signo;
+
+	for (signo = 1; signo < SIGNALS; signo++)
+		if (slots[signo].taken)
+			give_back_locked(signo);
+	if (bell >= 0)
+		(void)close(bell);
+	bell = -1;
+	relay_runs = false;
+	after_fork();
+}
+
+__attribute__((constructor)) static void
+register_floor(void)
+{
+	static const struct nur_fork_hooks hooks = { before_fork, after_fork,
+		in_child };
+
+	nur_signals_release = release_all;
+	nur_fork_hook(NUR_FORK_DAEMON, &hooks);
 }

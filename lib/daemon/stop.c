@@ -29,8 +29,7 @@ climb(struct nursery *n, const struct nursery_stop *how)
 	for (i = 0; i < sizeof steps / sizeof steps[0]; i++) {
 		(void)nursery_token_raise(&n->token, steps[i].level,
 		    how->code, how->why);
-		if (nur_nursery_await(n, true, until(steps[i].wait),
-		    NUR_OP_CLOSE) == 0)
+		if (nur_nursery_seal(n, until(steps[i].wait)) == 0)
 			return true;
 	}
 	return false;
@@ -78,10 +77,11 @@ nursery_stop(struct nursery **n, const struct nursery_stop *how,
 		return EOWNERDEAD;
 	rc = read_how(&s, how);
 	if (rc == 0)
-		rc = nur_nursery_may_close(*n);
+		rc = nur_nursery_closable(*n);
+	if (rc == ENOTEMPTY)	/* closed already, but for the handle */
+		return nursery_close_with(n, out);
 	if (rc != 0)
 		return rc;
-	nur_nursery_share(*n);
 	if (out != NULL) {
 		/* First: what comes then cannot be undone. */
 		report = nur_report_new();

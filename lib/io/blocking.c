@@ -11,7 +11,7 @@ nursery_blocking_begin(void)
 {
 	struct nur_thr *self = nur_thr_peek();
 
-	if (self != NULL)
+	if (self != NULL && self->blocking++ == 0)
 		(void)nur_op_enter(self, NUR_OP_BLOCKING, -1);
 }
 
@@ -20,6 +20,6 @@ nursery_blocking_end(void)
 {
 	struct nur_thr *self = nur_thr_peek();
 
-	if (self != NULL)
+	if (self != NULL && self->blocking > 0 && --self->blocking == 0)
 		nur_op_leave(self, NUR_OP_NONE);
 }

@@ -36,8 +36,8 @@ poll_until(struct pollfd *fds, nfds_t nfds, int64_t deadline)
 	int64_t left;
 
 	if (deadline != NURSERY_NEVER) {
-		left = deadline - nur_now();
-		left = left < 0 ? 0 : left;
+		left = nur_now();
+		left = deadline > left ? deadline - left : 0;
 		ts.tv_sec = (time_t)(left / NURSERY_SECOND);
 		ts.tv_nsec = (long)(left % NURSERY_SECOND);
 		timeout = &ts;

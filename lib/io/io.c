@@ -280,23 +280,25 @@ connect_result(int fd)
 	return error == 0 ? 0 : -1;
 }
 
-/* A connect that was broken or is on its way goes on in the kernel. */
+/* A connect that was broken or is on its way goes on in the kernel; a local
+ * one is never on its way. */
 static ssize_t
 do_connect(struct nur_call *c, enum nur_way way)
 {
 	struct pollfd p = { .fd = c->fd, .events = POLLOUT };
+	bool local = c->caddr->sa_family == AF_UNIX;
 
 	if (way == NUR_NOWAIT && !c->pollable) {
 		errno = ENOTSUP;
 		return -1;
 	}
-	if (c->flags == 0) {
+	if (c->flags == 0 || local) {
 		c->flags = 1;
 		if (connect(c->fd, c->caddr, (socklen_t)c->len) == 0)
 			return 0;
 		if (errno == EINPROGRESS)
 			errno = EAGAIN;
-		else if (errno == EINTR && poll(&p, 1, 0) > 0)
+		else if (errno == EINTR && !local && poll(&p, 1, 0) > 0)
 			return connect_result(c->fd);
 		return -1;
 	}
@@ -307,6 +309,33 @@ do_connect(struct nur_call *c, enum nur_way way)
 	return -1;
 }
 
+/* A local listener whose backlog is full tells nobody when it no longer is:
+ * a non-blocking connect has to ask again. */
+static int
+connect_local(struct nur_call *c)
+{
+	int64_t pause = NURSERY_MS, until;
+	int rc;
+
+	while (connect(c->fd, c->caddr, (socklen_t)c->len) != 0) {
+		if (errno == EINTR)
+			continue;
+		if (errno != EAGAIN)
+			return -1;
+		until = nursery_after(pause);
+		rc = nursery_sleep(c->token, until < c->deadline ? until :
+		    c->deadline);
+		if (rc == 0 && c->deadline <= nur_now())
+			rc = ETIMEDOUT;
+		if (rc != 0) {
+			errno = rc;
+			return -1;
+		}
+		pause = pause < 16 * NURSERY_MS ? 2 * pause : pause;
+	}
+	return 0;
+}
+
 int
 nursery_connect(struct nursery_token *t, int fd, const struct sockaddr *addr,
     socklen_t len, int64_t deadline)
@@ -315,6 +344,13 @@ nursery_connect(struct nursery_token *t, int fd, const struct sockaddr *addr,
 		.op = NUR_OP_CONNECT, .fd = fd, .events = POLLOUT,
 		.fn = do_connect, .caddr = addr, .len = len };
 
+	if (addr == NULL || len < sizeof addr->sa_family) {
+		errno = EINVAL;
+		return -1;
+	}
+	if (addr->sa_family == AF_UNIX && !nursery_token_is_cancelled(t) &&
+	    !(t != NULL && nur_inherited(t)) && nur_fd_nonblocking(fd))
+		return connect_local(&c);
 	return (int)nur_call_run(&c);
 }
 

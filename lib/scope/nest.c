@@ -5,7 +5,8 @@
  *
  * E1  A nursery opened without attributes by the opener of its parent, or by
  *     a task of the parent, is private: the parent cannot close before it,
- *     because who would close the parent, or the task it waits for, is here.
+ *     because who would close the parent, or the task it waits for, is here;
+ *     a parent that gets another opener shares what is inside it first.
  * E2  A private nursery has no task, no place in the token tree or in the
  *     list of nurseries and no reference to its parent; all fields but
  *     parent, opener, opened and refs are as nur_nursery_prepare() left them.

@@ -5,9 +5,10 @@
 #include "scope/nursery.h"
 
 #include "base/check.h"
+#include "base/fork.h"
 #include "base/sys.h"
 #include "scope/attr.h"
-#include "scope/init.h"
+#include "sched/pool.h"
 #include "scope/nest.h"
 #include "token/vacant.h"
 
@@ -182,6 +183,19 @@ open_shared(struct nursery **out, struct nursery *parent,
 	return 0;
 }
 
+/* Once in each process. */
+static void
+first_open(void)
+{
+	static uint32_t process;	/* generation + 1 */
+	uint32_t ours = nur_load_relaxed(&nur_generation) + 1;
+
+	/* Acquire and release, in the exchange: who is second comes after. */
+	if (nur_load_acquire(&process) != ours &&
+	    nur_exchange_acq_rel(&process, ours) != ours)
+		nur_first_open();
+}
+
 static int
 open_any(struct nursery **out, struct nursery *parent,
     struct nursery_token *above, const struct nursery_attr *attr)
@@ -192,9 +206,10 @@ open_any(struct nursery **out, struct nursery *parent,
 	if (out == NULL)
 		return EINVAL;
 	rc = nur_nursery_attr_read(&a, attr);
-	if (rc == 0)
-		rc = nur_init();
-	return rc != 0 ? rc : open_shared(out, parent, above, &a);
+	if (rc != 0)
+		return rc;
+	first_open();
+	return open_shared(out, parent, above, &a);
 }
 
 int
@@ -231,6 +246,30 @@ nursery_open_under(struct nursery **out, struct nursery_token *parent,
 	return open_any(out, NULL, parent, attr);
 }
 
+static bool
+is_inside(const struct nursery *m, const struct nursery *n)
+{
+	for (m = m->parent; m != NULL; m = m->parent)
+		if (m == n)
+			return true;
+	return false;
+}
+
+/* What its opener has open inside n was private to him as long as he was n's
+ * opener, too: E1 in scope/nest.c. */
+static void
+share_inside(struct nursery *n)
+{
+	struct nur_link *l;
+	struct nursery *m;
+
+	for (l = n->opener->opened.prev; l != &n->opened; l = l->prev) {
+		m = NUR_CONTAINER(l, struct nursery, opened);
+		if (is_inside(m, n))
+			nur_nursery_share(m);
+	}
+}
+
 int
 nursery_adopt(struct nursery *n)
 {
@@ -251,6 +290,7 @@ nursery_adopt(struct nursery *n)
 	if (rc != 0 || (n->attr.flags & NURSERY_UNBOUND) != 0)
 		return rc;
 	/* The old opener takes part: its list is not in use. */
+	share_inside(n);
 	nur_opened_remove(n->opener, n);
 	n->opener = self;
 	nur_opened_add(self, n);
@@ -311,9 +351,8 @@ await_locked(struct nursery *n, bool inner_too, int64_t deadline)
 	return 0;
 }
 
-int
-nur_nursery_await(struct nursery *n, bool inner_too, int64_t deadline,
-    enum nur_op op)
+static int
+await_as(struct nursery *n, bool and_seal, int64_t deadline, enum nur_op op)
 {
 	struct nur_thr *self = nur_thr_peek();
 	uint32_t before = 0;
@@ -322,11 +361,21 @@ nur_nursery_await(struct nursery *n, bool inner_too, int64_t deadline,
 	if (self != NULL)
 		before = nur_op_enter(self, op, -1);
 	nur_lock(&n->lock);
-	rc = await_locked(n, inner_too, deadline);
+	rc = await_locked(n, and_seal, deadline);
+	if (rc == 0 && and_seal && n->state == NUR_OPEN) {
+		n->sealed = true;
+		nur_store_relaxed(&n->state, NUR_CLOSING);
+	}
 	nur_nursery_unlock(n);
 	if (self != NULL)
 		nur_op_leave(self, before);
 	return rc;
+}
+
+int
+nur_nursery_seal(struct nursery *n, int64_t deadline)
+{
+	return await_as(n, true, deadline, NUR_OP_CLOSE);
 }
 
 int
@@ -339,21 +388,12 @@ nursery_wait(struct nursery *n, int64_t deadline)
 	if (nur_is_member(nur_task_current(), n))
 		return EDEADLK;
 	nur_nursery_share(n);
-	return nur_nursery_await(n, false, deadline, NUR_OP_WAIT);
+	return await_as(n, false, deadline, NUR_OP_WAIT);
 }
 
 /* ---- closing ---- */
 
 static int close_block(struct nursery *n);
-
-static bool
-is_inside(const struct nursery *m, const struct nursery *n)
-{
-	for (m = m->parent; m != NULL; m = m->parent)
-		if (m == n)
-			return true;
-	return false;
-}
 
 /* What this thread opened inside n and left open, newest first (N5). */
 static bool
@@ -385,15 +425,13 @@ close_left_open(struct nursery *n, struct nur_thr *self)
 static int
 result_locked(const struct nursery *n, bool violated)
 {
-	if (violated)
-		return ENOTEMPTY;
 	if (n->first_error != 0)
 		return n->first_error;
+	if (violated)
+		return ENOTEMPTY;
 	if (nur_token_level(&n->token) < NURSERY_CANCEL)
 		return 0;
-	if (n->attr.deadline != 0 && (nur_token_word(&n->token) &
-	    NUR_ORIGIN(NURSERY_CANCEL)) != 0 && nursery_token_cause(
-	    &n->token, NURSERY_CANCEL, NULL) == ETIMEDOUT)
+	if (n->attr.deadline != 0 && nur_token_timed_out(&n->token))
 		return ETIMEDOUT;
 	return ECANCELED;
 }
@@ -416,7 +454,7 @@ static int
 close_block(struct nursery *n)
 {
 	struct nur_thr *self = nur_thr_peek();
-	bool violated;
+	bool violated, has_signals;
 	int rc;
 
 	nur_lock(&n->lock);
@@ -430,10 +468,11 @@ close_block(struct nursery *n)
 	nur_lock(&n->lock);
 	(void)await_locked(n, true, NURSERY_NEVER);
 	nur_store_relaxed(&n->state, NUR_CLOSED);
+	has_signals = n->has_signals;
 	nur_nursery_unlock(n);
 	if (self != NULL)
 		nur_op_leave(self, NUR_OP_NONE);
-	if (n->has_signals)
+	if (has_signals)
 		nur_signals_release(n);
 	if (n->opener != NULL)
 		nur_opened_remove(n->opener, n);
@@ -455,7 +494,16 @@ nur_nursery_may_close(const struct nursery *n)
 	return 0;
 }
 
-/* 0, and the state is CLOSING; ENOTEMPTY: an outer close closed it. */
+/* 0; ENOTEMPTY: an outer close has closed n; EBUSY: somebody closes it. */
+static int
+closable_locked(const struct nursery *n)
+{
+	if (n->state == NUR_CLOSED && n->violated)
+		return ENOTEMPTY;
+	return n->state == NUR_OPEN || n->sealed ? 0 : EBUSY;
+}
+
+/* 0, and the state is CLOSING; or why not. */
 static int
 begin_close(struct nursery *n)
 {
@@ -464,12 +512,24 @@ begin_close(struct nursery *n)
 	if (rc != 0)
 		return rc;
 	nur_lock(&n->lock);
-	if (n->state == NUR_CLOSED && n->violated)
-		rc = ENOTEMPTY;
-	else if (n->state != NUR_OPEN)
-		rc = EBUSY;
-	else
+	rc = closable_locked(n);
+	n->sealed = false;
+	if (rc == 0)
 		nur_store_relaxed(&n->state, NUR_CLOSING);
+	nur_unlock(&n->lock);
+	return rc;
+}
+
+int
+nur_nursery_closable(struct nursery *n)
+{
+	int rc = nur_nursery_may_close(n);
+
+	if (rc != 0)
+		return rc;
+	nur_nursery_share(n);
+	nur_lock(&n->lock);
+	rc = closable_locked(n);
 	nur_unlock(&n->lock);
 	return rc;
 }
@@ -636,16 +696,37 @@ nur_nurseries_open(void)
 	return nur_slab_live(&nursery_slab);
 }
 
-void
-nur_nursery_init(void)
+static void
+before_fork(void)
 {
-	nur_token_embedded_free = free_block;
-	nur_thr_exit_hook[NUR_EXIT_SCOPE] = thread_ends;
+	nur_lock(&nur_registry_lock);
+	nur_lock(&nur_pool_lock);
 }
 
-void
-nur_nursery_after_fork(void)
+static void
+after_fork(void)
 {
+	nur_unlock(&nur_pool_lock);
+	nur_unlock(&nur_registry_lock);
+}
+
+static void
+in_child(void)
+{
+	nur_pool_after_fork();
+	nur_task_after_fork();
 	nur_slab_after_fork(&nursery_slab);
 	nur_list_init(&nur_roots);
+	after_fork();
+}
+
+__attribute__((constructor)) static void
+register_floor(void)
+{
+	static const struct nur_fork_hooks hooks = { before_fork, after_fork,
+		in_child };
+
+	nur_token_embedded_free = free_block;
+	nur_thr_exit_hook[NUR_EXIT_SCOPE] = thread_ends;
+	nur_fork_hook(NUR_FORK_SCOPE, &hooks);
 }

@@ -53,6 +53,8 @@ struct nursery {
 	unsigned returning;	/* members that want their place back */
 	bool wake_room, wake_done;	/* by who lets the lock go */
 	bool violated;		/* closed by an outer close */
+	bool sealed;		/* CLOSING, for the close that comes next */
+	bool has_signals;	/* daemon/signals.c */
 	bool reporting;		/* somebody runs on_done */
 	struct nur_link tasks;	/* that run */
 	struct nur_link queue;	/* that wait for a place */
@@ -62,6 +64,7 @@ struct nursery {
 	struct nur_failure first;
 	struct nur_failure *failures;	/* the others */
 	size_t failed, failures_room;	/* kept; beside the first */
+	unsigned signals_seen;	/* under the lock of daemon/signals.c */
 
 	/* constant */
 	uint64_t id;
@@ -70,7 +73,6 @@ struct nursery {
 	char name[NUR_NAME_MAX];
 	struct nursery_callback on_drain, on_cancel;
 	/* the opener's thread */
-	bool has_signals;	/* daemon/signals.c */
 	struct nur_thr *opener;	/* NULL: any one thread may close */
 	struct nur_link opened;
 	/* under the registry lock */
@@ -126,13 +128,15 @@ nur_nursery_unlock(struct nursery *n)
 
 /* unfinished or inner may have got 0.  Lock held. */
 void nur_done_changed_locked(struct nursery *n);
-/* Waits until no task and no inner nursery is left: 0 or ETIMEDOUT. */
-int nur_nursery_await(struct nursery *n, bool inner_too, int64_t deadline,
-    enum nur_op op);
+/* Waits until no task and no inner nursery is left, and lets none in after:
+ * 0, and the close is at once; or ETIMEDOUT. */
+int nur_nursery_seal(struct nursery *n, int64_t deadline);
 /* Counts one that opens inside n: 0 or ESHUTDOWN. */
 int nur_nursery_join(struct nursery *n);
-/* The handle of the opener, or of one that closes: 0, EDEADLK, EPERM. */
+/* Whether the caller may close n: 0, EDEADLK, EPERM; and whether it can be
+ * closed: ENOTEMPTY, EBUSY. */
 int nur_nursery_may_close(const struct nursery *n);
+int nur_nursery_closable(struct nursery *n);
 /* nursery_close_with, with a report (or NULL) that is filled if it closed. */
 int nur_nursery_close(struct nursery **np, struct nursery_report *report);
 /* Takes a shared nursery out of everything but its handles. */
@@ -145,8 +149,9 @@ void nur_nursery_opener_ends(struct nur_thr *self);
 struct nursery *nur_nursery_after(struct nursery *n,
     const struct nursery *root);
 uint64_t nur_nurseries_open(void);
-void nur_nursery_init(void);
-void nur_nursery_after_fork(void);
+/* The first time in each process that a nursery is opened; defined above all
+ * floors, in inspect/dump_signal.c. */
+void nur_first_open(void);
 /* Set by daemon/: n has closed, its signals go back. */
 extern void (*nur_signals_release)(struct nursery *n);
 
@@ -179,7 +184,6 @@ void nur_task_finish(struct nursery_task *t, struct nursery_task **next);
 void nur_copy_name(char *to, const char *from);
 /* Its name, or its function's, or that one's address; NUR_NAME_MAX bytes. */
 void nur_task_label(const struct nursery_task *t, char *to);
-void nur_task_init(void);
 void nur_task_after_fork(void);
 
 /* ---- admit.c ---- */

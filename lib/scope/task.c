@@ -317,8 +317,11 @@ run(struct nursery_task *t)
 	pthread_cleanup_pop(0);
 	if (nur_inherited(t))
 		_exit(FORKED_AND_BACK);
+	if (!nur_list_empty(&self->opened) && t->result == 0)
+		t->result = ENOTEMPTY;
 	nur_nursery_opener_ends(self);
 	self->task = NULL;
+	self->blocking = 0;
 	nur_task_finish(t, &next);
 	return next;
 }
@@ -357,8 +360,8 @@ nursery_task_token(struct nursery_task *t)
 	return t == NULL ? NULL : t->token;
 }
 
-void
-nur_task_init(void)
+__attribute__((constructor)) static void
+register_hooks(void)
 {
 	nur_pool_run = run;
 	nur_task_id_hook = current_id;

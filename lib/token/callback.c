@@ -35,14 +35,14 @@ static unsigned
 state_of(const struct nur_callback *cb)
 {
 	/* Acquire: pairs with set_state(); who sees DONE sees what fn did. */
-	return nur_load_acquire(&cb->state);
+	return nur_load_acquire(&cb->entry.state);
 }
 
 static void
 set_state(struct nur_callback *cb, enum nur_cb_state state)
 {
 	/* Release: pairs with state_of(). */
-	nur_store_release(&cb->state, (uint32_t)state);
+	nur_store_release(&cb->entry.state, (uint32_t)state);
 }
 
 /* ---- lists of entries: the head has no prev ---- */
@@ -73,7 +73,7 @@ queue_locked(struct nur_run *run, struct nur_callback *cb)
 {
 	struct nur_entry *e = &cb->entry;
 
-	cb->at.run = run;
+	cb->run = run;
 	e->next = NULL;
 	e->prev = run->tail;
 	if (run->tail != NULL)
@@ -87,7 +87,7 @@ queue_locked(struct nur_run *run, struct nur_callback *cb)
 static void
 unqueue_locked(struct nur_callback *cb)
 {
-	struct nur_run *run = cb->at.run;
+	struct nur_run *run = cb->run;
 
 	if (cb->entry.next == NULL)
 		run->tail = cb->entry.prev;
@@ -153,7 +153,7 @@ empty_locked(struct nur_hook *h)
 	cb = armed(h);
 	if (cb != NULL) {
 		nur_store_relaxed(&h->armed, NULL);
-		if (run != NULL && cb->level <= nur_token_level(cb->token))
+		if (run != NULL && cb->entry.level <= nur_token_level(cb->token))
 			queue_locked(run, cb);
 		else
 			register_locked(cb);
@@ -238,9 +238,10 @@ nur_callbacks_collect_locked(struct nur_run *run, struct nursery_token *t,
 	for (e = t->entries; e != NULL; e = next) {
 		next = e->next;
 		if (e->kind == NUR_ENTRY_CALLBACK &&
-		    callback_of(e)->level > level)
+		    e->level > level)
 			continue;
 		take_out_locked(&t->entries, e);
+		run->found = true;
 		if (e->kind == NUR_ENTRY_CALLBACK) {
 			queue_locked(run, callback_of(e));
 			continue;
@@ -309,7 +310,7 @@ run_first_locked(struct nur_run *run)
 	struct nur_thr *thr = cb->arg;
 
 	unqueue_locked(cb);
-	if (!cb->wakes) {
+	if (cb->fn != NULL) {
 		run->current = cb;
 		set_state(cb, NUR_CB_RUNNING);
 		call_current_locked(run);
@@ -327,7 +328,7 @@ run_first_locked(struct nur_run *run)
 void
 nur_callbacks_run(struct nur_run *run)
 {
-	if (run->head == NULL && !run->hooked)
+	if (!run->found)
 		return;
 	nur_rank_assert_none("callback with a lock held");
 	if (run->hooked)
@@ -356,7 +357,7 @@ nur_callbacks_any_locked(const struct nursery_token *t)
 static bool
 runs_here(const struct nur_callback *cb)
 {
-	return cb->at.run->thread == this_thread();
+	return cb->run->thread == this_thread();
 }
 
 /* 0 when the storage may be used; a callback may register itself anew. */
@@ -373,7 +374,7 @@ claim(struct nur_callback *cb)
 		nur_lock(&callback_lock);
 		if (state_of(cb) == NUR_CB_RUNNING) {
 			if (runs_here(cb))
-				cb->at.run->current = NULL;
+				cb->run->current = NULL;
 			else
 				rc = EBUSY;
 		}
@@ -393,12 +394,13 @@ tell_slowly(struct nur_callback *cb)
 	nur_lock(&nur_tree_lock);
 	nur_lock(&callback_lock);
 	if (state_of(cb) == NUR_CB_HOOKED) {
-		nur_store_relaxed(&cb->at.hook->armed, NULL);
+		nur_store_relaxed(&cb->hook->armed, NULL);
 		set_state(cb, NUR_CB_NONE);
 	}
 	/* Else a raise has found it armed, and has taken it over. */
 	if (state_of(cb) == NUR_CB_NONE) {
-		if (nur_token_level(cb->token) >= cb->level)
+		run.found = nur_token_level(cb->token) >= cb->entry.level;
+		if (run.found)
 			queue_locked(&run, cb);
 		else
 			register_locked(cb);
@@ -413,8 +415,7 @@ fill(struct nur_callback *cb, struct nursery_token *t, unsigned level,
     void (*fn)(void *), void *arg)
 {
 	cb->entry.kind = NUR_ENTRY_CALLBACK;
-	cb->level = (uint16_t)level;
-	cb->wakes = fn == NULL;
+	cb->entry.level = (uint16_t)level;
 	cb->token = t;
 	cb->fn = fn;
 	cb->arg = arg;
@@ -424,9 +425,9 @@ fill(struct nur_callback *cb, struct nursery_token *t, unsigned level,
 static inline bool
 tell_quickly(struct nur_callback *cb, struct nur_hook *h)
 {
-	cb->at.hook = h;
+	cb->hook = h;
 	/* Relaxed: published by arm(). */
-	nur_store_relaxed(&cb->state, NUR_CB_HOOKED);
+	nur_store_relaxed(&cb->entry.state, NUR_CB_HOOKED);
 	arm(h, cb);
 	return nur_token_level(cb->token) == NURSERY_LIVE;
 }
@@ -452,7 +453,7 @@ tell(struct nur_callback *cb, struct nursery_token *t, unsigned level,
 	if (self != NULL && nur_token_level(t) == NURSERY_LIVE)
 		h = hook_for(self, t);
 	if (h == NULL)
-		nur_store_relaxed(&cb->state, NUR_CB_NONE);
+		nur_store_relaxed(&cb->entry.state, NUR_CB_NONE);
 	if (h == NULL || !tell_quickly(cb, h))
 		tell_slowly(cb);
 	return 0;
@@ -510,14 +511,14 @@ static bool
 unhook(struct nur_callback *cb)
 {
 	struct nur_thr *self = nur_thr_peek();
-	struct nur_hook *h = cb->at.hook;
+	struct nur_hook *h = cb->hook;
 
 	if (self == NULL || h < self->hook || h >= self->hook + NUR_HOOKS)
 		return false;
 	arm(h, NULL);
 	if (nur_token_level(cb->token) != NURSERY_LIVE)
 		return false;
-	nur_store_relaxed(&cb->state, NUR_CB_NONE);
+	nur_store_relaxed(&cb->entry.state, NUR_CB_NONE);
 	return true;
 }
 
@@ -540,8 +541,8 @@ withdraw_locked(struct nur_callback *cb)
 {
 	switch (state_of(cb)) {
 	case NUR_CB_HOOKED:
-		if (armed(cb->at.hook) == cb)
-			nur_store_relaxed(&cb->at.hook->armed, NULL);
+		if (armed(cb->hook) == cb)
+			nur_store_relaxed(&cb->hook->armed, NULL);
 		break;
 	case NUR_CB_REGISTERED:
 		take_out_locked(&cb->token->entries, &cb->entry);
@@ -550,7 +551,7 @@ withdraw_locked(struct nur_callback *cb)
 		unqueue_locked(cb);
 		break;
 	case NUR_CB_RUNNING:
-		cb->at.run->current = NULL;
+		cb->run->current = NULL;
 		break;
 	default:
 		break;
@@ -588,7 +589,7 @@ remove_callback(struct nur_callback *cb, bool may_wait)
 	if (state_of(cb) == NUR_CB_HOOKED && unhook(cb))
 		return 0;
 	if (is_free(cb) || nur_inherited(cb->token)) {
-		nur_store_relaxed(&cb->state, NUR_CB_NONE);
+		nur_store_relaxed(&cb->entry.state, NUR_CB_NONE);
 		return 0;
 	}
 	return remove_slowly(cb, may_wait);

@@ -46,15 +46,10 @@ enum nur_cb_state {
 /* Lies in the caller's struct nursery_callback. */
 struct nur_callback {
 	struct nur_entry entry;
-	uint32_t state;		/* atomic */
-	uint16_t level;
-	bool wakes;		/* C4: arg is a struct nur_thr */
 	struct nursery_token *token;
-	union {
-		struct nur_hook *hook;	/* HOOKED */
-		struct nur_run *run;	/* QUEUED, RUNNING */
-	} at;
-	void (*fn)(void *);
+	struct nur_hook *hook;	/* HOOKED */
+	struct nur_run *run;	/* QUEUED, RUNNING */
+	void (*fn)(void *);	/* NULL: arg is a thread to be woken, C4 */
 	void *arg;
 };
 
@@ -63,7 +58,8 @@ struct nur_run {
 	struct nur_entry *head, *tail;	/* callback lock */
 	struct nur_callback *current;
 	struct nur_entry *hooks;	/* tree lock */
-	bool hooked;			/* the raiser's: hooks were found */
+	/* the raiser's own */
+	bool found, hooked;		/* anything; hooks */
 	uint32_t gather;		/* atomic: woken threads sleep here, C4 */
 	unsigned gathered;		/* so many */
 	uint64_t thread;

@@ -114,11 +114,24 @@ nursery_token_deadline(const struct nursery_token *t)
 	return earliest;
 }
 
+bool
+nur_token_timed_out(const struct nursery_token *t)
+{
+	bool timed_out = false;
+
+	nur_lock(&nur_tree_lock);
+	if ((nur_token_word(t) & NUR_ORIGIN(NURSERY_CANCEL)) != 0)
+		timed_out = nur_record_of(t, NURSERY_CANCEL)->by_deadline;
+	nur_unlock(&nur_tree_lock);
+	return timed_out;
+}
+
 static void
 deadline_passed_locked(struct nursery_token *t)
 {
 	struct nur_raise r = { .level = NURSERY_CANCEL,
-		.code = ETIMEDOUT, .why = "deadline", .when = nur_now() };
+		.code = ETIMEDOUT, .why = "deadline", .when = nur_now(),
+		.by_deadline = true };
 
 	if (nur_level_locked(t) >= NURSERY_CANCEL) {
 		nur_unlock(&nur_tree_lock);

@@ -220,7 +220,8 @@ nur_write_records_locked(struct nursery_token *t, const struct nur_raise *r)
 		.why = r->why,
 		.by_task = nur_current_task_id(),
 		.when = r->when,
-		.level = r->level,
+		.level = (int16_t)r->level,
+		.by_deadline = r->by_deadline,
 	};
 	struct nur_record *records = nur_slab_aux(t);
 	uint32_t word = nur_token_word(t);

@@ -5,9 +5,11 @@
 #include "token/tree.h"
 
 #include "base/check.h"
+#include "base/fork.h"
 #include "base/sys.h"
 #include "base/thr.h"
 #include "token/callback.h"
+#include "token/timer.h"
 #include "token/vacant.h"
 
 #include <string.h>
@@ -42,7 +44,7 @@ make(struct nursery_token **out, struct nursery_token *parent, uint32_t flags)
 	t = nur_slab_get(&tokens);
 	if (t == NULL)
 		return ENOMEM;
-	nur_token_init(t, flags);
+	nur_token_init(t, parent == NULL ? NUR_TOKEN_ROOT : flags);
 	if (parent != NULL) {
 		nur_lock(&nur_tree_lock);
 		nur_token_link_locked(t, parent);
@@ -127,12 +129,13 @@ nur_token_free_locked(struct nursery_token *t)
 	nur_slab_put(&tokens, t);
 }
 
-/* Nobody ever found t through the tree: no lock is needed to let it go. */
+/* Nobody ever found t through the tree: no lock is needed to let it go.  That
+ * it has no parent says nothing: its parent may have left a moment ago. */
 static bool
 never_shared(const struct nursery_token *t)
 {
-	return t->parent == NULL && t->side == NULL && (nur_token_word(t) &
-	    (NUR_TOKEN_SHARED | NUR_TOKEN_EMBEDDED)) == 0;
+	return t->side == NULL && (nur_token_word(t) & (NUR_TOKEN_ROOT |
+	    NUR_TOKEN_SHARED)) == NUR_TOKEN_ROOT;
 }
 
 static void
@@ -319,12 +322,28 @@ nur_token_live(void)
 	return nur_slab_live(&tokens);
 }
 
-void
-nur_token_after_fork(void)
+static void
+before_fork(void)
+{
+	nur_lock(&nur_tree_lock);
+	nur_lock(&nur_timer_lock);
+}
+
+static void
+after_fork(void)
+{
+	nur_unlock(&nur_timer_lock);
+	nur_unlock(&nur_tree_lock);
+}
+
+static void
+in_child(void)
 {
 	nur_slab_after_fork(&tokens);
 	nur_callbacks_after_fork();
 	nur_walks_after_fork();
+	nur_timer_after_fork();
+	after_fork();
 }
 
 static void
@@ -335,7 +354,11 @@ thread_ends(struct nur_thr *self)
 }
 
 __attribute__((constructor)) static void
-register_exit(void)
+register_floor(void)
 {
+	static const struct nur_fork_hooks hooks = { before_fork, after_fork,
+		in_child };
+
 	nur_thr_exit_hook[NUR_EXIT_TOKEN] = thread_ends;
+	nur_fork_hook(NUR_FORK_TOKEN, &hooks);
 }

@@ -45,6 +45,7 @@
 #define NUR_TOKEN_EMBEDDED	(1u << 9)	/* in a nursery's block */
 #define NUR_TOKEN_ON_WALK	(1u << 10)	/* on one walk's list */
 #define NUR_TOKEN_SHARED	(1u << 11)	/* has, or had, kids or entries */
+#define NUR_TOKEN_ROOT		(1u << 20)	/* born without a parent */
 #define NUR_TOKEN_PIN		(1u << 12)	/* counted: walks that need it */
 #define NUR_TOKEN_PINS		(255u << 12)
 
@@ -54,7 +55,8 @@ struct nur_record {		/* why a level was raised, T2 */
 	const char *why;
 	uint64_t by_task;
 	int64_t when;
-	int32_t level;		/* what the call asked for */
+	int16_t level;		/* what the call asked for */
+	bool by_deadline;	/* the token's own */
 };
 #define NUR_TOKEN_AUX	(3 * sizeof(struct nur_record))
 
@@ -146,7 +148,6 @@ void nur_token_link_locked(struct nursery_token *t,
  * tree needs it; tree lock held; set by scope/. */
 extern void (*nur_token_embedded_free)(struct nursery_token *t);
 uint64_t nur_token_live(void);
-void nur_token_after_fork(void);
 
 /* ---- raise.c ---- */
 
@@ -154,6 +155,7 @@ struct nur_raise {
 	int level, code, by_pid;
 	const char *why;
 	int64_t when;	/* set by the raise */
+	bool by_deadline;
 };
 /* True if this call raised t itself.  Runs callbacks; no lock is held. */
 bool nur_token_raise(struct nursery_token *t, struct nur_raise *r);
@@ -166,5 +168,7 @@ int nur_token_shield_until(struct nursery_token *t, int64_t until);
  * returns with it released. */
 void nur_token_timer_fired_locked(struct nur_timer *timer);
 void nur_token_free_side_locked(struct nursery_token *t);
+/* Whether it was t's own deadline that cancelled it. */
+bool nur_token_timed_out(const struct nursery_token *t);
 
 #endif
