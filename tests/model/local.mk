@@ -46,6 +46,7 @@ libmodel_zoo_a_CFLAGS = $(MODEL_CFLAGS)
 
 # lib/base/sync.c and lib/base/sys.c have their counterpart in sys_model.c.
 libmodel_nursery_a_SOURCES = \
+	lib/base/fork.c \
 	lib/base/signo.c \
 	lib/base/slab.c \
 	lib/base/task_id.c \
@@ -54,7 +55,6 @@ libmodel_nursery_a_SOURCES = \
 	lib/sched/pool.c \
 	lib/scope/admit.c \
 	lib/scope/attr.c \
-	lib/scope/init.c \
 	lib/scope/later.c \
 	lib/scope/nest.c \
 	lib/scope/nursery.c \

@@ -48,6 +48,8 @@ void model_fence(void);
 	model_store((p), sizeof *(p), (uint64_t)(v), MODEL_RELEASE)
 #define nur_fetch_add_relaxed(p, v) \
 	model_rmw_((p), MODEL_ADD, (v), MODEL_RELAXED)
+#define nur_fetch_add_acq_rel(p, v) \
+	model_rmw_((p), MODEL_ADD, (v), MODEL_ACQ_REL)
 #define nur_fetch_sub_acq_rel(p, v) \
 	model_rmw_((p), MODEL_SUB, (v), MODEL_ACQ_REL)
 #define nur_fetch_or_acq_rel(p, v) \
@@ -114,10 +116,7 @@ void model_unpoison(void *p, size_t size);
 
 /* ---- what stands outside the model ---- */
 
-/* Once is once in each run, and in a step of its own. */
-void model_once(void *once, void (*fn)(void));
 int model_outside(const char *what) __attribute__((noreturn));
-#define pthread_once(once, fn)		(model_once((once), (fn)), 0)
 #define pthread_atfork(a, b, c)		((void)(a), (void)(b), (void)(c), 0)
 
 #endif

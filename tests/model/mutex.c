@@ -261,27 +261,6 @@ model_join(struct model_thread *t)
 
 /* ---- what stands outside ---- */
 
-void
-model_once(void *once, void (*fn)(void))
-{
-	pthread_once_t *o = once;
-	struct place *p;
-
-	eng_point();
-	p = eng_place(once);
-	if (*o == PTHREAD_ONCE_INIT) {
-		/* One step: nobody sees it half done. */
-		*o = PTHREAD_ONCE_INIT + 1;
-		fn();
-		p->released = eng->current->clock;
-		eng_happens_write(p, 71);
-		clock_tick();
-		return;
-	}
-	clock_join(&eng->current->clock, &p->released);
-	eng_happens_read(p, 72);
-}
-
 int
 model_outside(const char *what)
 {

@@ -13,6 +13,7 @@
 #include "base/sys.h"
 #include "base/thr.h"
 #include "engine.h"
+#include "scope/nursery.h"
 
 #include <signal.h>
 #include <sys/prctl.h>
@@ -85,6 +86,13 @@ nur_panic(const char *what, const char *file, int line)
 	const char *name = strrchr(file, '/');
 
 	model_fail("%s (%s:%d)", what, name == NULL ? file : name + 1, line);
+}
+
+/* ---- inspect/: reads the environment, of which there is none ---- */
+
+void
+nur_first_open(void)
+{
 }
 
 /* ---- base/sync.h ---- */
