@@ -33,6 +33,7 @@ run_tsan() {
 	configure_and tsan --disable-shared --with-sanitizer=thread -- \
 	    setarch -R make -j"$jobs" check VERBOSE=1
 }
+run_model() { configure_and model --enable-werror -- make model; }
 run_headers() {
 	local h rc=0
 	for h in include/nursery.h include/nursery/*.h; do
@@ -51,7 +52,7 @@ run_distcheck() { configure_and dist -- make -j"$jobs" distcheck DISTCHECK_CONFI
 run_manual() { mandoc -Tlint -Wwarning man/*.[0-9]; }
 run_demo() { ./quickstart demo; }
 
-variants="gcc clang checks asan tsan headers symbols"
+variants="gcc clang checks asan tsan model headers symbols"
 compgen -G 'man/*.[0-9]' >/dev/null && variants="$variants manual"
 [ -e examples/httpd.c ] && variants="$variants demo"
 variants="$variants distcheck"

@@ -98,17 +98,24 @@ MODEL_PLANT = CC='$(CC)' BUILD='$(abs_builddir)' \
 	LINK='$(test_model_OBJECTS) $(test_model_LDADD) $(LDFLAGS) $(LIBS)' \
 	$(SHELL) $(top_srcdir)/tests/model/plant
 
-# All of it: the machine's own tests, every scenario at its deep bound, every
-# planted bug.
+# All of it: the machine's own tests, every scenario at its deep bound, with
+# threads that keep nothing ready, with older values; every planted bug.
 model: test_model test_model_zoo
-	./test_model_zoo
-	./test_model -d
-	$(MODEL_PLANT)
+	@$(MODEL_LOG) test_model_zoo; ./test_model_zoo >$$log 2>&1; $(MODEL_END)
+	@$(MODEL_LOG) test_model_deep; ./test_model -d >$$log 2>&1; $(MODEL_END)
+	@$(MODEL_LOG) test_model_bare; ./test_model -k >$$log 2>&1; $(MODEL_END)
+	@$(MODEL_LOG) test_model_weak; ./test_model -w 1 >$$log 2>&1; \
+	    $(MODEL_END)
+	@$(MODEL_LOG) test_model_plants; $(MODEL_PLANT) >$$log 2>&1; $(MODEL_END)
 model-plants: test_model
-	$(MODEL_PLANT) $(PLANTS)
+	@$(MODEL_PLANT) $(PLANTS)
+MODEL_LOG = begin() { log=$$1.log; echo "== $$1"; }; begin
+MODEL_END = rc=$$?; cat $$log; exit $$rc
+CLEANFILES += test_model_bare.log test_model_deep.log test_model_plants.log \
+	test_model_weak.log
 else
 model model-plants:
-	@echo "this build has no model: it needs a build without sanitizer"
+	@echo "no model in this build: see the summary of configure"
 	@false
 endif
 .PHONY: model model-plants

@@ -95,7 +95,7 @@ void model_fail(const char *format, ...)
     __attribute__((noreturn, format(printf, 1, 2)));
 #define MODEL_ASSERT(e) \
 	((e) ? (void)0 : model_fail("assertion failed: %s (%s:%d)", #e, \
-	    __FILE__, __LINE__))
+	    __FILE_NAME__, __LINE__))
 
 /* What this run has reached, counted over all runs: a scenario in which a
  * thing never happens proves nothing about it. `what` is static text. */
