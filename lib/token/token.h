@@ -31,7 +31,9 @@
 #include "base/slab.h"
 #include "nursery/token.h"
 
+#ifndef NUR_WALK_SLICE		/* the model build has a shorter one */
 #define NUR_WALK_SLICE	256
+#endif
 
 /* Bits of nursery_token.word; bits 0-1 are the level (ABI). */
 #define NUR_LEVEL_MASK		3u
