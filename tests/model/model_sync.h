@@ -105,6 +105,8 @@ void *model_tls_get(void);
 void model_tls_set(void *p);
 #define nur_tls_get()	((struct nur_thr *)model_tls_get())
 #define nur_tls_set(p)	model_tls_set(p)
+uintptr_t model_thread_mark(void);
+#define nur_thread_mark()	model_thread_mark()
 
 /* ---- memory that comes and goes, for base/poison.h ---- */
 

@@ -418,6 +418,12 @@ model_tls_get(void)
 	return eng->current->tls;
 }
 
+uintptr_t
+model_thread_mark(void)
+{
+	return (uintptr_t)&eng->current->tls;
+}
+
 void
 model_tls_set(void *p)
 {
