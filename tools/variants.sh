@@ -1,71 +1,378 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Builds and tests the variants, each in build/NAME: tools/variants.sh [NAME ...]
-# Prints one line a variant; exits 1 if one failed.
+# Builds and tests the variants, each in build/NAME with its log in
+# build/NAME.log.  One line a variant; the last line counts the tests that ran
+# in them and the variants themselves.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 top=$PWD
 jobs=$(nproc)
+# A variant that hangs must not hang the rest.
+limit=900
 
-configure_and() { # configure_and NAME OPTIONS -- COMMAND
-	local name=$1 options=()
-	shift
-	while [ "$1" != -- ]; do
-		options+=("$1")
-		shift
-	done
+# Name, Debian packages beyond those of quickstart, what it shows.
+table() {
+	cat <<'TABLE'
+gcc|wrk|gcc without a warning, static and shared, the tests
+clang|clang wrk|clang without a warning, static and shared, the tests
+checks|wrk|lock ranks and invariants verified while the tests run
+asan|wrk|the tests under AddressSanitizer, LeakSanitizer and UBSan
+tsan|wrk|the tests under ThreadSanitizer
+model|clang|the library's own code under the deterministic scheduler
+valgrind|valgrind|a subset of the tests under memcheck: a leak is an error
+headers|g++ clang|each public header alone, as gnu11 and C++17
+floors|binutils|lib/ includes and calls downwards only
+api|binutils mandoc|what is exported, declared, mapped and documented agrees
+manual|mandoc|the manual pages lint clean
+scripts|shellcheck|shellcheck over every script
+install||README by hand: build, install, a program with pkg-config
+demo||./quickstart demo
+distcheck|xz-utils|the release tarball builds and passes without git
+TABLE
+}
+
+usage() {
+	cat <<'USAGE'
+usage: tools/variants.sh [NAME ...]      these variants, or all
+       tools/variants.sh --list          what there is
+       tools/variants.sh --packages      Debian packages that they need
+       tools/variants.sh --show NAME     one variant, its log on the terminal
+USAGE
+}
+
+say_and_fail() {
+	echo "$*"
+	return 1
+}
+
+built() { # built NAME [CONFIGURE-OPTION ...]
+	local name=$1
 	shift
 	rm -rf "build/$name"
 	mkdir -p "build/$name"
-	(cd "build/$name" && "$top/configure" "${options[@]}" && make -j"$jobs" &&
-	    "$@")
+	(cd "build/$name" && "$top/configure" "$@")
+	make -C "build/$name" -j"$jobs"
 }
 
-run_gcc() { configure_and gcc CC=gcc --enable-werror -- make -j"$jobs" check VERBOSE=1; }
-run_clang() { configure_and clang CC=clang CXX=clang++ --enable-werror -- make -j"$jobs" check VERBOSE=1; }
-run_checks() { configure_and checks --enable-checks -- make -j"$jobs" check VERBOSE=1; }
-run_asan() {
-	configure_and asan --disable-shared --with-sanitizer=address,undefined -- \
-	    env ASAN_OPTIONS=detect_stack_use_after_return=1 \
-	    UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 make -j"$jobs" check VERBOSE=1
+# Some variants look at a finished plain build; another one may have left it.
+plain_build() {
+	[ -e build/gcc/config.status ] || built gcc CC=gcc --enable-werror
+	make -C build/gcc -j"$jobs"
 }
-run_tsan() {
-	configure_and tsan --disable-shared --with-sanitizer=thread -- \
-	    setarch -R make -j"$jobs" check VERBOSE=1
+
+# What may be skipped where: test_lock tests what only a checks build has.
+may_skip() {
+	[ "$2" = test_lock ] && [ "$1" != checks ]
 }
-run_headers() {
-	local h rc=0
-	for h in include/nursery.h include/nursery/*.h; do
-		gcc -std=gnu11 -Wall -Wextra -Wpedantic -Werror -Iinclude -fsyntax-only -x c "$h" || rc=1
-		g++ -std=c++17 -Wall -Wextra -Werror -Iinclude -fsyntax-only -x c++ "$h" || rc=1
-		clang -std=gnu11 -Wall -Wextra -Werror -Iinclude -Wno-pragma-once-outside-header -fsyntax-only -x c "$h" || rc=1
+
+tested() { # tested NAME [ENV ...]: make check; a test skipped is a failure
+	local name=$1 t
+	shift
+	env "$@" make -C "build/$name" -j"$jobs" check VERBOSE=1
+	tools/test-counts "build/$name" | grep -E '^[1-9][0-9]* passed, 0 failed$' ||
+	    say_and_fail "no test ran: is the package check there?"
+	grep -rl --include='*.trs' '^:test-result: SKIP' "build/$name" >"build/$name/skipped" || true
+	while read -r t; do
+		t=$(basename "$t" .trs)
+		may_skip "$name" "$t" || say_and_fail "skipped: $t"
+	done <"build/$name/skipped"
+}
+
+linked_with() { # linked_with NAME SYMBOL: what the variant is for is there
+	local t
+	for t in "build/$1"/test_*.trs; do
+		t=${t%.trs}
+		[ -x "$t" ] || continue
+		[ "$(nm "$t" | grep -c " $2\$")" -gt 0 ] ||
+		    say_and_fail "$t has no $2"
 	done
-	return $rc
 }
-run_symbols() { # the library exports what the map names, and nothing else
-	make -C build/gcc -j"$jobs" >/dev/null &&
-	    diff <(sed -n 's/^[[:space:]]*\(nursery_[a-z0-9_]*\);.*/\1/p' lib/nursery.map | sort) \
-	    <(nm -D --defined-only build/gcc/.libs/libnursery.so | sed -n 's/.* [TDBR] \(nursery_[a-z0-9_]*\).*/\1/p' | sort)
-}
-run_distcheck() { configure_and dist -- make -j"$jobs" distcheck DISTCHECK_CONFIGURE_FLAGS=--disable-static; }
-run_manual() { mandoc -Tlint -Wwarning man/*.[0-9]; }
-run_demo() { ./quickstart demo; }
 
-variants="gcc clang checks asan tsan headers symbols"
-compgen -G 'man/*.[0-9]' >/dev/null && variants="$variants manual"
-[ -e examples/httpd.c ] && variants="$variants demo"
-variants="$variants distcheck"
-[ $# -eq 0 ] || variants="$*"
-[ -x configure ] || ./bootstrap >/dev/null 2>&1 || exit 1
+# Without fork, so that memcheck sees one program and its leaks at the end.
+# Left out: those that need the fork, because they end, signal or stain their
+# process; those that say how long something may take; those that take long
+# under memcheck; the model, which switches stacks.
+under_memcheck() {
+	local t ran=0
+	make -C build/valgrind -j"$jobs" check TESTS=
+	for t in build/valgrind/test_*; do
+		case ${t##*/} in
+		*.* | test_close | test_fork | test_misuse | test_signals | test_stop) continue ;;
+		test_cost | test_lock | test_model* | test_scope) continue ;;
+		esac
+		[ -x "$t" ] || continue
+		echo "== $t"
+		CK_FORK=no valgrind --quiet --leak-check=full \
+		    --errors-for-leak-kinds=definite,possible \
+		    --suppressions=tools/valgrind.supp --error-exitcode=99 \
+		    "$t" >"$t.out" 2>&1 || {
+			cat "$t.out"
+			say_and_fail "$t: a test failed, or memcheck found an error"
+		}
+		grep '^100%: Checks: [1-9]' "$t.out" || say_and_fail "$t: no test ran"
+		ran=$((ran + 1))
+	done
+	[ "$ran" -ge 3 ] || say_and_fail "only $ran programs ran"
+}
+
+headers_alone() {
+	local h
+	for h in include/nursery.h include/nursery/*.h; do
+		echo "$h"
+		for cc in gcc clang; do
+			$cc -std=gnu11 -Wall -Wextra -Wpedantic -Werror \
+			    -Iinclude -fsyntax-only -x c - <<<"#include \"${h#include/}\""
+		done
+		for cxx in g++ clang++; do
+			$cxx -std=c++17 -Wall -Wextra -Wpedantic -Werror \
+			    -Iinclude -fsyntax-only -x c++ - <<<"#include \"${h#include/}\""
+		done
+	done
+}
+
+sources() { # the files of this tree, one a line, without what is generated
+	git ls-files -co --exclude-standard 2>/dev/null ||
+	    find . \( -path ./.git -o -path ./build -o -path ./build-aux -o -path ./m4 \
+	    -o -path ./autom4te.cache \) -prune -o -type f -not -name configure \
+	    -not -name 'configure~' -not -name 'aclocal.m4' \
+	    -not -name Makefile.in -not -name 'config.h.in*' -printf '%P\n'
+}
+
+scripts_lint() {
+	local scripts
+	mapfile -t scripts < <(sources | xargs -d '\n' grep -lE '^#! ?/(usr/)?bin/(env )?(ba)?sh' --)
+	[ "${#scripts[@]}" -ge 5 ] || say_and_fail "too few scripts found: ${scripts[*]}"
+	shellcheck --version
+	shellcheck "${scripts[@]}"
+	echo "${#scripts[@]} scripts: ${scripts[*]}"
+}
+
+# What README tells a newcomer to type, typed, in a copy of the sources; then
+# README's program, built by pkg-config against what was installed.
+by_hand() {
+	local work=$top/build/install root flags
+	rm -rf "$work"
+	mkdir -p "$work/source"
+	root=$work/root
+	sources | tar cf - --no-recursion -T - | tar xf - -C "$work/source"
+	awk '/^## / { in_part = $0 == "## Building by hand" }
+	    /^```/ { in_code = !in_code; next }
+	    in_part && in_code' README.md >"$work/commands"
+	cat "$work/commands"
+	grep -q '\./bootstrap' "$work/commands"
+	grep -q 'make check' "$work/commands"
+	grep -q 'make install' "$work/commands"
+	(cd "$work/source" && DESTDIR=$root MAKEFLAGS=-j$jobs sh -e "$work/commands")
+	tools/test-counts "$work/source" | grep -E '^[1-9][0-9]* passed, 0 failed$'
+
+	diff <(cd include && find . -name '*.h' | sort) \
+	    <(cd "$root/usr/local/include" && find . -name '*.h' | sort)
+	readelf -d "$root/usr/local/lib/libnursery.so" >"$work/dynamic"
+	grep 'SONAME.*libnursery.so.0' "$work/dynamic"
+	grep 'NODELETE' "$work/dynamic"
+
+	export PKG_CONFIG_LIBDIR=$root/usr/local/lib/pkgconfig
+	export PKG_CONFIG_SYSROOT_DIR=$root
+	pkg-config --validate libnursery
+	flags=$(pkg-config --cflags --libs libnursery)
+	echo "$flags"
+	for f in -pthread -fexceptions; do
+		[[ " $flags " == *" $f "* ]] || say_and_fail "pkg-config misses $f"
+	done
+	{
+		awk '/^```c$/ { in_code = 1; next }
+		    /^```/ { in_code = 0 }
+		    in_code' README.md
+		cat tests/install/main.c
+	} >"$work/program.c"
+	# shellcheck disable=SC2086
+	gcc -std=gnu11 -Wall -Wextra -Werror "$work/program.c" -o "$work/shared" $flags
+	flags=$(pkg-config --static --cflags --libs libnursery)
+	# shellcheck disable=SC2086
+	gcc -std=gnu11 -Wall -Wextra -Werror -static "$work/program.c" -o "$work/static" $flags
+	readelf -d "$work/shared" | grep 'NEEDED.*libnursery.so.0'
+	readelf -d "$work/static" | grep 'no dynamic section'
+	LD_LIBRARY_PATH=$root/usr/local/lib "$work/shared"
+	"$work/static"
+}
+
+# A tarball is a whole project too: README's commands work in it.
+from_tarball() {
+	tar xf build/distcheck/libnursery-*.tar.xz -C build/distcheck
+	(
+		cd build/distcheck/libnursery-*/
+		export GIT_DIR=/nonexistent
+		./quickstart check | tail -n 1 | grep ' 0 failed$'
+		[ ! -e examples/httpd.c ] || ./quickstart demo
+	)
+}
+
+variant() { # the work of one, under set -e
+	case $1 in
+	gcc)
+		built gcc CC=gcc --enable-werror
+		tested gcc
+		;;
+	clang)
+		built clang CC=clang CXX=clang++ --enable-werror
+		tested clang
+		;;
+	checks)
+		built checks --enable-checks
+		grep '^#define NUR_CHECKS 1$' build/checks/config.h
+		tested checks
+		;;
+	asan)
+		built asan --disable-shared --with-sanitizer=address,undefined
+		tested asan ASAN_OPTIONS=detect_stack_use_after_return=1:detect_leaks=1 \
+		    UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+		linked_with asan __asan_init
+		;;
+	tsan)
+		built tsan --disable-shared --with-sanitizer=thread
+		# ThreadSanitizer of gcc 12 needs addresses laid out the old way.
+		tested tsan TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 \
+		    setarch -R
+		linked_with tsan __tsan_init
+		;;
+	model)
+		built model --disable-shared
+		make -C build/model -j"$jobs" model
+		;;
+	valgrind)
+		built valgrind --disable-shared CFLAGS='-g -O1'
+		grep '^#define HAVE_VALGRIND_MEMCHECK_H 1$' build/valgrind/config.h
+		under_memcheck
+		;;
+	headers) headers_alone ;;
+	floors)
+		plain_build
+		tools/check-floors build/gcc
+		;;
+	api)
+		plain_build
+		tools/check-api build/gcc
+		tools/check-api --self-test
+		;;
+	manual) mandoc -Tlint -Wwarning man/*.[0-9] ;;
+	scripts) scripts_lint ;;
+	install) by_hand ;;
+	demo) ./quickstart demo ;;
+	distcheck)
+		built distcheck
+		GIT_DIR=/nonexistent make -C build/distcheck -j"$jobs" distcheck \
+		    DISTCHECK_CONFIGURE_FLAGS=--disable-static |
+		    tee build/distcheck/out
+		grep -E '^# PASS: +[1-9]' build/distcheck/out
+		from_tarball
+		;;
+	esac
+}
+
+# Not every variant exists before its part of the tree does.
+here() {
+	case $1 in
+	api) [ -x tools/check-api ] ;;
+	model) [ -d tests/model ] ;;
+	manual) compgen -G 'man/*.[0-9]' >/dev/null ;;
+	demo) [ -e examples/httpd.c ] ;;
+	esac
+}
+
+names() {
+	local name rest
+	while IFS='|' read -r name rest; do
+		here "$name" && echo "$name"
+	done < <(table)
+}
+
+field() { # field NAME N: a column of the table
+	table | awk -F'|' -v name="$1" -v n="$2" '$1 == name { print $n }'
+}
+
+known() {
+	local name all
+	all=" $(names | xargs) "
+	for name; do
+		[[ $all == *" $name "* ]] || {
+			echo "variants.sh: '$name' is no variant; there are:$all" >&2
+			exit 2
+		}
+	done
+}
+
+bootstrapped() {
+	[ -x configure ] && [ -z "$(find configure.ac Makefile.am lib examples \
+	    man tests tools \( -name configure.ac -o -name Makefile.am -o \
+	    -name local.mk \) -newer configure)" ]
+}
+
+case ${1-} in
+--list)
+	for v in $(names); do
+		printf '%-10s %s\n' "$v" "$(field "$v" 3)"
+	done
+	exit 0
+	;;
+--packages)
+	for v in $(names); do
+		field "$v" 2
+	done | xargs -n1 | sort -u
+	exit 0
+	;;
+--show)
+	[ $# -eq 2 ] || { usage >&2; exit 2; }
+	known "$2"
+	set -e
+	bootstrapped || ./bootstrap
+	variant "$2"
+	exit 0
+	;;
+-h | --help)
+	usage
+	exit 0
+	;;
+-*)
+	echo "variants.sh: unknown option $1" >&2
+	usage >&2
+	exit 2
+	;;
+esac
+
+known "$@"
+[ $# -gt 0 ] || mapfile -t chosen < <(names)
+[ $# -eq 0 ] || chosen=("$@")
 mkdir -p build
+
+passed=0
 failed=0
-for v in $variants; do
-	if "run_$v" >"build/$v.log" 2>&1; then
-		echo "variant $v: passed"
+begin=$SECONDS
+for v in "${chosen[@]}"; do
+	start=$SECONDS
+	find "build/$v" -name '*.trs' -delete 2>/dev/null
+	if timeout --kill-after=10 "$limit" "$0" --show "$v" \
+	    >"build/$v.log" 2>&1 </dev/null; then
+		result=passed
+		passed=$((passed + 1))
 	else
-		echo "variant $v: FAILED; the end of build/$v.log:"
-		tail -n 40 "build/$v.log"
-		failed=1
+		result=FAILED
+		failed=$((failed + 1))
 	fi
+	tests=
+	if [ -d "build/$v" ]; then
+		tests=$(tools/test-counts "build/$v")
+		passed=$((passed + ${tests%% *}))
+		tests=${tests#*, }
+		failed=$((failed + ${tests%% *}))
+		tests=$(tools/test-counts "build/$v")
+	fi
+	[ "$tests" != "0 passed, 0 failed" ] || tests=
+	echo "variant $v: $result in $((SECONDS - start)) s${tests:+ (tests: $tests)}"
+	[ $result = passed ] || {
+		echo "the end of build/$v.log:"
+		tail -n 120 "build/$v.log"
+	}
 done
-exit $failed
+echo "variants took $((SECONDS - begin)) s"
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

@@ -1,10 +1,24 @@
 /* SPDX-License-Identifier: MIT */
-/* Tells AddressSanitizer and valgrind which slots are free. */
+/* Tells AddressSanitizer, valgrind and the model which slots are free. */
 #ifndef NUR_BASE_POISON_H
 #define NUR_BASE_POISON_H
 
 #include <stdbool.h>
 #include <stddef.h>
+
+/*
+ * nur_kept and nur_kept_no_more speak of slots in a thread's magazine, which
+ * only the model sees: the others are given none to see.
+ */
+#ifdef NUR_MODEL
+#define nur_poison(p, n)	model_poison((p), (n))
+#define nur_unpoison(p, n)	model_unpoison((p), (n))
+#define nur_announce_alloc(p, n)	model_object_made((p), (n))
+#define nur_announce_free(p)	model_object_freed(p)
+#define nur_kept(p, n)	(model_object_freed(p), model_poison((p), (n)))
+#define nur_kept_no_more(p, n) \
+	(model_unpoison((p), (n)), model_object_made((p), (n)))
+#else
 
 #ifdef __has_feature
 #if __has_feature(address_sanitizer)
@@ -43,13 +57,18 @@
 #define nur_announce_free(p)	((void)(p))
 #endif
 
-/* Whether one of the two looks on. */
+#define nur_kept(p, n)		((void)(p), (void)(n))
+#define nur_kept_no_more(p, n)	((void)(p), (void)(n))
+
+#endif /* NUR_MODEL */
+
+/* Whether one of the first two looks on. */
 static inline bool
 nur_memory_is_watched(void)
 {
 #if defined NUR_ASAN
 	return true;
-#elif defined HAVE_VALGRIND_MEMCHECK_H
+#elif defined HAVE_VALGRIND_MEMCHECK_H && !defined NUR_MODEL
 	return RUNNING_ON_VALGRIND != 0;
 #else
 	return false;

@@ -159,11 +159,13 @@ nur_slab_get(struct nur_slab *s)
 		return NULL;
 	m = magazine(s);
 	if (m == NULL)
-		obj = take_one(s);
-	else if (m->count > 0)
+		return take_one(s);
+	if (m->count > 0)
 		obj = m->slot[--m->count];
 	else
 		obj = take_many(s, m);
+	if (obj != NULL)
+		nur_kept_no_more(obj, s->size);
 	return obj;
 }
 
@@ -183,6 +185,7 @@ nur_slab_put(struct nur_slab *s, void *obj)
 	}
 	if (m->count == NUR_MAGAZINE)
 		give_many(s, m, NUR_MAGAZINE / 2);
+	nur_kept(obj, s->size);
 	m->slot[m->count++] = obj;
 }
 

@@ -18,8 +18,10 @@
 
 #include "base/lock.h"
 
+#ifndef NUR_CHUNK_SIZE		/* the model build has smaller ones */
 #define NUR_CHUNK_SIZE	((size_t)1024 * 1024)
 #define NUR_MAGAZINE	32
+#endif
 
 /* Those who are counted and cached a thread. */
 enum nur_slab_kind {

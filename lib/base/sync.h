@@ -137,6 +137,8 @@ extern __thread struct nur_thr *nur_tls_self
     __attribute__((tls_model("initial-exec"), visibility("hidden")));
 #define nur_tls_get()		(nur_tls_self)
 #define nur_tls_set(p)		((void)(nur_tls_self = (p)))
+/* What no other living thread has. */
+#define nur_thread_mark()	((uintptr_t)&nur_tls_self)
 
 #endif /* NUR_MODEL */
 

@@ -207,9 +207,15 @@ would_block(ssize_t n)
 static ssize_t
 try_unpromised(struct nur_call *c)
 {
-	c->pollable = nur_fd_nonblocking(c->fd);
+	int flags = fcntl(c->fd, F_GETFL);
+
+	if (flags < 0)
+		return -1;
+	c->pollable = (flags & O_NONBLOCK) != 0;
 	if (c->pollable)
 		return try_now(c);
+	if (c->events == 0)	/* readiness says nothing */
+		return run_in_region(c);
 	errno = EAGAIN;
 	return -1;
 }
@@ -230,6 +236,7 @@ nur_call_run(struct nur_call *c)
 	if (n < 0 && errno == ENOTSUP)
 		n = try_unpromised(c);
 	while (would_block(n)) {
+		p.events = c->events;
 		if (nur_poll(c->token, &p, 1, c->deadline, c->op) < 0)
 			return -1;
 		n = try_now(c);

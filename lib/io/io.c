@@ -245,11 +245,24 @@ nursery_sendfile(struct nursery_token *t, int out_fd, int in_fd,
 	return nur_call_run(&c);
 }
 
+/* One that is no listener never gets ready: it says so at once. */
+static void
+check_listener(struct nur_call *c)
+{
+	socklen_t len = sizeof(int);
+	int listens = 0;
+
+	errno = ENOTSUP;
+	if (getsockopt(c->fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) == 0
+	    && !listens)
+		errno = EINVAL;
+}
+
 static ssize_t
 do_accept(struct nur_call *c, enum nur_way way)
 {
 	if (way == NUR_NOWAIT && !c->pollable) {
-		errno = ENOTSUP;
+		check_listener(c);
 		return -1;
 	}
 	return accept4(c->fd, c->addr, c->addr_len, SOCK_CLOEXEC);
@@ -300,6 +313,7 @@ do_connect(struct nur_call *c, enum nur_way way)
 			errno = EAGAIN;
 		else if (errno == EINTR && !local && poll(&p, 1, 0) > 0)
 			return connect_result(c->fd);
+		c->events = POLLOUT;	/* from now on it tells */
 		return -1;
 	}
 	if (poll(&p, 1, way == NUR_MAY_BLOCK ? -1 : 0) > 0)
@@ -341,7 +355,7 @@ nursery_connect(struct nursery_token *t, int fd, const struct sockaddr *addr,
     socklen_t len, int64_t deadline)
 {
 	struct nur_call c = { .token = t, .deadline = deadline,
-		.op = NUR_OP_CONNECT, .fd = fd, .events = POLLOUT,
+		.op = NUR_OP_CONNECT, .fd = fd,
 		.fn = do_connect, .caddr = addr, .len = len };
 
 	if (addr == NULL || len < sizeof addr->sa_family) {

@@ -241,8 +241,10 @@ enter_or_wait(struct nursery *n, struct nursery_task *t, bool try_only,
 		    room_wake, n);
 	nur_lock(&n->lock);
 	*gave = caller != NULL && caller->nursery == n;
-	if (*gave)
+	if (*gave) {
 		n->running--;
+		nur_room_changed_locked(n);	/* one may want it back */
+	}
 	rc = await_entry_locked(n, t, caller, spawn_by, runs);
 	nur_nursery_unlock(n);
 	nursery_callback_remove(&cb);

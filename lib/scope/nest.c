@@ -16,7 +16,9 @@
  *     that shares it is ordered before the close, or has been given a
  *     reference, which shares it.
  * E4  Others read a thread's list of open nurseries under `nest_seq`: the
- *     thread makes it odd, changes the list, and makes it even again.
+ *     thread makes it odd, changes the list, and makes it even again.  All
+ *     that they read (prev, parent) is written by a release in between: who
+ *     reads it knows that the count has changed.
  */
 #include "config.h"
 
@@ -43,17 +45,25 @@ end_change(struct nur_thr *self)
 	    &self->nest_seq) + 1);
 }
 
-void
-nur_opened_add(struct nur_thr *self, struct nursery *n)
+/* `parent` is that of a private one, or what n has. */
+static void
+add(struct nur_thr *self, struct nursery *n, struct nursery *parent)
 {
 	struct nur_link *last = self->opened.prev;
 
 	begin_change(self);
+	nur_store_release(&n->parent, parent);
 	nur_store_release(&n->opened.prev, last);
 	n->opened.next = &self->opened;
 	last->next = &n->opened;
 	nur_store_release(&self->opened.prev, &n->opened);
 	end_change(self);
+}
+
+void
+nur_opened_add(struct nur_thr *self, struct nursery *n)
+{
+	add(self, n, n->parent);
 }
 
 void
@@ -64,9 +74,9 @@ nur_opened_remove(struct nur_thr *self, struct nursery *n)
 	begin_change(self);
 	prev->next = next;
 	nur_store_release(&next->prev, prev);
-	end_change(self);
 	n->opened.next = &n->opened;
-	nur_store_relaxed(&n->opened.prev, &n->opened);
+	nur_store_release(&n->opened.prev, &n->opened);
+	end_change(self);
 }
 
 /* ---- opening and closing ---- */
@@ -107,9 +117,8 @@ nur_nest_open(struct nursery *parent)
 	if (n == NULL)
 		return NULL;
 	nur_store_relaxed(&n->refs, 1);
-	nur_store_relaxed(&n->parent, parent);
 	n->opener = self;
-	nur_opened_add(self, n);
+	add(self, n, parent);
 	nur_thr_count(self, NUR_SLAB_NURSERY, 1);
 	return n;
 }
@@ -247,7 +256,7 @@ look_once(const struct nur_thr *thr, struct nur_private *to, size_t room)
 		n = NUR_CONTAINER(l, const struct nursery, opened);
 		for (depth = 0; n != NULL && nur_load_acquire(&n->shared) ==
 		    0 && (size_t)depth <= room; depth++)
-			n = nur_load_relaxed(&n->parent);
+			n = nur_load_acquire(&n->parent);
 		if (depth > 0 && count < room)
 			to[count++] = (struct nur_private){ n, depth };
 		l = nur_load_acquire(&l->prev);

@@ -171,9 +171,11 @@ classify_locked(struct nursery *n, struct nursery_task *t)
 }
 
 static void
-call_on_done(struct nursery *n, const struct nursery_task *t)
+call_on_done(struct nursery *n, struct nursery_task *t)
 {
 	struct nursery_result r = NURSERY_RESULT_INIT;
+	struct nur_thr *self = nur_thr_peek();
+	struct nursery_task *before = self == NULL ? NULL : self->task;
 
 	r.task = t->id;
 	r.name = t->name;
@@ -181,7 +183,12 @@ call_on_done(struct nursery *n, const struct nursery_task *t)
 	r.cancelled = t->cancelled;
 	r.started = t->started ? nur_load_relaxed(&t->since) : 0;
 	r.ended = t->ended;
+	/* To the callback it is the task that runs here: a member. */
+	if (self != NULL)
+		self->task = t;
 	n->attr.on_done(n, &r, n->attr.ctx);
+	if (self != NULL)
+		self->task = before;
 }
 
 /*
@@ -295,8 +302,8 @@ exited(void *task)
 	stack_size = n->attr.stack_size;
 	t->result = ENDED_BY_EXIT;
 	nur_nursery_opener_ends(self);
-	self->task = NULL;
 	nur_task_finish(t, &next);
+	self->task = NULL;
 	if (next != NULL && nur_pool_start(next, stack_size) != 0)
 		nur_requeue(n, next);
 }
@@ -320,9 +327,9 @@ run(struct nursery_task *t)
 	if (!nur_list_empty(&self->opened) && t->result == 0)
 		t->result = ENOTEMPTY;
 	nur_nursery_opener_ends(self);
+	nur_task_finish(t, &next);
 	self->task = NULL;
 	self->blocking = 0;
-	nur_task_finish(t, &next);
 	return next;
 }
 

@@ -266,14 +266,6 @@ empty_hooks(struct nur_run *run)
 	nur_unlock(&nur_tree_lock);
 }
 
-static uint64_t
-this_thread(void)
-{
-	uint64_t self = (uint64_t)(uintptr_t)nur_thr_peek();
-
-	return self != 0 ? self : (uint64_t)nur_gettid();
-}
-
 static void
 wake_gathered(struct nur_run *run)
 {
@@ -333,7 +325,7 @@ nur_callbacks_run(struct nur_run *run)
 	nur_rank_assert_none("callback with a lock held");
 	if (run->hooked)
 		empty_hooks(run);
-	run->thread = this_thread();
+	run->thread = nur_thread_mark();
 	nur_lock(&callback_lock);
 	while (run->head != NULL)
 		run_first_locked(run);
@@ -357,7 +349,7 @@ nur_callbacks_any_locked(const struct nursery_token *t)
 static bool
 runs_here(const struct nur_callback *cb)
 {
-	return cb->run->thread == this_thread();
+	return cb->run->thread == nur_thread_mark();
 }
 
 /* 0 when the storage may be used; a callback may register itself anew. */
@@ -586,9 +578,11 @@ remove_callback(struct nur_callback *cb, bool may_wait)
 	/* Never registered: nobody else knows this storage. */
 	if (cb->token == NULL)
 		return 0;
+	if (nur_inherited(cb->token))
+		return EOWNERDEAD;
 	if (state_of(cb) == NUR_CB_HOOKED && unhook(cb))
 		return 0;
-	if (is_free(cb) || nur_inherited(cb->token)) {
+	if (is_free(cb)) {
 		nur_store_relaxed(&cb->entry.state, NUR_CB_NONE);
 		return 0;
 	}

@@ -62,7 +62,7 @@ struct nur_run {
 	bool found, hooked;		/* anything; hooks */
 	uint32_t gather;		/* atomic: woken threads sleep here, C4 */
 	unsigned gathered;		/* so many */
-	uint64_t thread;
+	uintptr_t thread;	/* nur_thread_mark() of the raiser's */
 };
 
 /* As nursery_token_on_level; with fn NULL it wakes the thread `arg`, perhaps

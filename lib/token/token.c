@@ -41,6 +41,8 @@ make(struct nursery_token **out, struct nursery_token *parent, uint32_t flags)
 		return EINVAL;
 	if (parent != NULL && nur_inherited(parent))
 		return EOWNERDEAD;
+	/* A thread with a record keeps children ready; it need not have one. */
+	(void)nur_thr_self();
 	t = nur_slab_get(&tokens);
 	if (t == NULL)
 		return ENOMEM;
@@ -159,7 +161,7 @@ release(struct nursery_token *t)
 static void
 last_handle_went(struct nursery_token *t)
 {
-	struct nur_thr *self = nur_thr_self();
+	struct nur_thr *self = nur_thr_peek();
 
 	if ((nur_token_word(t) & NUR_TOKEN_EMBEDDED) != 0) {
 		release(t);

@@ -31,7 +31,9 @@
 #include "base/slab.h"
 #include "nursery/token.h"
 
+#ifndef NUR_WALK_SLICE		/* the model build has a shorter one */
 #define NUR_WALK_SLICE	256
+#endif
 
 /* Bits of nursery_token.word; bits 0-1 are the level (ABI). */
 #define NUR_LEVEL_MASK		3u
@@ -152,6 +154,7 @@ uint64_t nur_token_live(void);
 struct nur_raise {
 	int level, code, by_pid;
 	const char *why;
+	uint64_t by_task;	/* 0: the task that runs here, if one does */
 	int64_t when;	/* set by the raise */
 	bool by_deadline;
 };

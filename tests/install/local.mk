@@ -1,0 +1,2 @@
+# The program of the variant "install": built against what was installed.
+EXTRA_DIST += tests/install/main.c

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The program's static data, as it was when the exploration began: the
+ * library's locks, lists and counters, and the static variables of the body.
+ * The machine's own state lies elsewhere and is reached through one static
+ * pointer that does not change.
+ */
+#include "config.h"
+
+#include "engine.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* The linker's: from the first initialised byte to the last zeroed one. */
+extern char __data_start[], _end[];
+
+void
+eng_snapshot_init(void)
+{
+	eng->static_start = __data_start;
+	eng->static_size = (size_t)(_end - __data_start);
+	eng->static_copy = malloc(eng->static_size);
+	if (eng->static_copy == NULL) {
+		fprintf(stderr, "model: no memory\n");
+		exit(2);
+	}
+}
+
+void
+eng_snapshot_take(void)
+{
+	memcpy(eng->static_copy, eng->static_start, eng->static_size);
+}
+
+void
+eng_snapshot_restore(void)
+{
+	memcpy(eng->static_start, eng->static_copy, eng->static_size);
+}
