@@ -6,6 +6,7 @@
  */
 #include "tasks.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -163,8 +164,10 @@ work_in_scope(struct leaver *l)
 	if (l->to_exit)
 		pthread_exit(NULL);
 	gate_pass(&l->gate);
-	for (;;)
-		pause();
+	for (;;) {
+		pthread_testcancel();
+		sched_yield();
+	}
 }
 
 static void *

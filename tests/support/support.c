@@ -139,6 +139,21 @@ slots_in_use(struct nur_slab *s)
 	return n;
 }
 
+/* The last touch of a task is the end of its memory, after the close. */
+static void
+await_threads_to_idle(void)
+{
+	struct nursery_stats s = NURSERY_STATS_INIT;
+	int64_t until = patience();
+
+	do {
+		ck_assert_int_eq(nursery_get_stats(&s), 0);
+		ck_assert_msg(nursery_now() < until, "%u of %u threads idle",
+		    (unsigned)s.idle_threads, (unsigned)s.threads);
+		sched_yield();
+	} while (s.idle_threads != s.threads);
+}
+
 static void
 assert_slab_is_empty(const void *object)
 {
@@ -175,6 +190,7 @@ assert_slabs_are_empty(void)
 	ck_assert_int_eq(nursery_spawn(n, note_self, &task), 0);
 	ck_assert_int_eq(nursery_close(&n), 0);
 	nursery_token_unref(t);
+	await_threads_to_idle();
 	assert_slab_is_empty(t);
 	assert_slab_is_empty(nursery);
 	assert_slab_is_empty(task);
