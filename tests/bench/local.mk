@@ -2,7 +2,11 @@
 # as much as the library.  Each peer is compared with when configure found it.
 EXTRA_PROGRAMS += bench_scope bench_token
 EXTRA_LTLIBRARIES += libbench.la libbench_tbb.la
-EXTRA_DIST += tests/bench/poll-object tests/bench/poll_loop.c
+EXTRA_DIST += \
+	tests/bench/httpd-nginx \
+	tests/bench/httpd-nginx.conf \
+	tests/bench/poll-object \
+	tests/bench/poll_loop.c
 CLEANFILES += $(EXTRA_PROGRAMS)
 
 BENCH_FLAGS = $(AM_CPPFLAGS)

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,25 @@ must(int ok, const char *what)
 	exit(1);
 }
 
+/* Asks for the dump, which goes to standard error, and waits for a line of it
+ * there. */
+static void
+await_dump(void)
+{
+	int ends[2], old = dup(STDERR_FILENO);
+	char line[256];
+	ssize_t n;
+
+	must(pipe(ends) == 0 && dup2(ends[1], STDERR_FILENO) >= 0, "pipe");
+	must(kill(getpid(), SIGUSR1) == 0, "kill");
+	n = read(ends[0], line, sizeof line - 1);
+	must(dup2(old, STDERR_FILENO) >= 0, "dup2");
+	must(n > 0, "dump");
+	line[n] = '\0';
+	fputs(line, stdout);
+	must(strstr(line, "nursery") != NULL, "a dump with a nursery");
+}
+
 /* A client, then the end of the listener: serve() returns. */
 static void *
 client(void *arg)
@@ -39,6 +59,7 @@ client(void *arg)
 	must(write(fd, text, sizeof text) == sizeof text, "write");
 	must(recv(fd, got, sizeof got, MSG_WAITALL) == sizeof got, "recv");
 	must(memcmp(got, text, sizeof got) == 0, "echo");
+	await_dump();
 	must(shutdown(*(int *)arg, SHUT_RDWR) == 0, "shutdown");
 	close(fd);
 	return NULL;
