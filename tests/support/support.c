@@ -94,6 +94,16 @@ handlers_are_delayed(void)
 #endif
 }
 
+bool
+fork_is_safe_while_threads_work(void)
+{
+#ifdef UNDER_ASAN
+	return false;
+#else
+	return true;
+#endif
+}
+
 unsigned
 scaled(unsigned n)
 {
@@ -102,6 +112,15 @@ scaled(unsigned n)
 #else
 	return RUNNING_ON_VALGRIND ? n / 10 : n;
 #endif
+}
+
+void
+add_test(TCase *c, const TTest *test, int from, int to)
+{
+	const char *only = getenv("NUR_TEST");
+
+	if (only == NULL || strcmp(only, test->name) == 0)
+		_tcase_add_test(c, test, 0, 0, from, to);
 }
 
 int
@@ -637,6 +656,8 @@ fork_with_pipe(int ends[2])
 {
 	pid_t pid;
 
+	if (!fork_is_safe_while_threads_work())
+		await_others_asleep();
 	fflush(NULL);
 	ck_assert_int_eq(pipe(ends), 0);
 	pid = fork();

@@ -19,6 +19,14 @@
 
 /* ---- suites ---- */
 
+/* NUR_TEST in the environment names one test: then the others are left out. */
+#undef tcase_add_test
+#undef tcase_add_loop_test
+#define tcase_add_test(c, test)			add_test((c), (test), 0, 1)
+#define tcase_add_loop_test(c, test, from, to)	add_test((c), (test), (from), \
+	(to))
+void add_test(TCase *c, const TTest *test, int from, int to);
+
 /* Runs one suite; the program's exit status. */
 int run_suite(Suite *s);
 /*
@@ -37,6 +45,9 @@ bool costs_are_distorted(void);
 /* True under ThreadSanitizer, which runs a handler only when the thread next
  * passes one of its interceptors: not while it sleeps in a futex. */
 bool handlers_are_delayed(void);
+/* False under AddressSanitizer: its own locks may be held by a thread that
+ * the child of a fork does not have. */
+bool fork_is_safe_while_threads_work(void);
 
 /* ---- gates ---- */
 
