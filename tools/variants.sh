@@ -70,6 +70,7 @@ counted() { # counted FOLDER: tests ran there, and none failed
 may_skip() { # may_skip NAME TEST
 	case $2 in
 	test_lock) [ "$1" != checks ] ;;
+	functional) [ "$1" = tsan ] ;;
 	test_api) ! compgen -G "build/$1/.libs/libnursery.so" >/dev/null ;;
 	*) false ;;
 	esac

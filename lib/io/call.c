@@ -178,9 +178,11 @@ poll_any(struct nursery_token *t, struct pollfd *fds, nfds_t nfds,
 	if (all == NULL || nur_thr_wake_fd(self) < 0) {
 		n = poll_with_signal(t, fds, nfds, deadline);
 	} else {
-		memcpy(all, fds, nfds * sizeof *fds);
+		if (nfds > 0)
+			memcpy(all, fds, nfds * sizeof *fds);
 		n = poll_with_wake(t, all, nfds, deadline, self);
-		memcpy(fds, all, nfds * sizeof *fds);
+		if (nfds > 0)
+			memcpy(fds, all, nfds * sizeof *fds);
 	}
 	if (all != few)
 		nur_free(all);
