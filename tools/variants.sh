@@ -273,7 +273,7 @@ variant() { # the work of one, under set -e
 	demo) ./quickstart demo ;;
 	distcheck)
 		built distcheck
-		GIT_DIR=/nonexistent make -C build/distcheck -j"$jobs" distcheck \
+		GIT_DIR=/nonexistent make -C build/distcheck -j"$jobs" distcheck VERBOSE=1 \
 		    DISTCHECK_CONFIGURE_FLAGS=--disable-static |
 		    tee build/distcheck/out
 		grep -E '^# PASS: +[1-9]' build/distcheck/out
