@@ -221,7 +221,7 @@ open_listener(const struct options *o)
 {
 	const int on = 1, size = (int)o->send_buffer;
 	struct addrinfo *a = resolve(o->listen);
-	int fd;
+	int fd, error = 0;
 
 	fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
 	    0);
@@ -232,9 +232,11 @@ open_listener(const struct options *o)
 	    size) != 0) ||
 	    bind(fd, a->ai_addr, a->ai_addrlen) != 0 ||
 	    listen(fd, BACKLOG) != 0)
-		die(FAILED, "-l '%s': expected an address to listen on: %s",
-		    o->listen, strerror(errno));
+		error = errno;
 	freeaddrinfo(a);
+	if (error != 0)
+		die(FAILED, "-l '%s': expected an address to listen on: %s",
+		    o->listen, strerror(error));
 	return fd;
 }
 
