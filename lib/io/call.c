@@ -277,18 +277,12 @@ try_unpromised(struct nur_call *c)
 	return -1;
 }
 
-ssize_t
-nur_call_run(struct nur_call *c)
+static ssize_t
+call(struct nur_call *c)
 {
-	struct pollfd p = { .fd = c->fd, .events = c->events };
+	struct pollfd p = { .fd = c->fd };
 	ssize_t n;
 
-	if (c->token != NULL) {
-		if (nur_inherited(c->token))
-			return fail(EOWNERDEAD);
-		if (nursery_token_is_cancelled(c->token))
-			return fail(ECANCELED);
-	}
 	n = try_now(c);
 	if (n < 0 && errno == ENOTSUP)
 		n = try_unpromised(c);
@@ -302,5 +296,27 @@ nur_call_run(struct nur_call *c)
 		    would_block(n)))
 			return run_in_region(c);
 	}
+	return n;
+}
+
+ssize_t
+nur_call_run(struct nur_call *c)
+{
+	struct nur_thr *self = nur_thr_peek();
+	uint32_t before = 0;
+	ssize_t n;
+
+	if (c->token != NULL) {
+		if (nur_inherited(c->token))
+			return fail(EOWNERDEAD);
+		if (nursery_token_is_cancelled(c->token))
+			return fail(ECANCELED);
+	}
+	/* A large transfer takes its time though it does not wait. */
+	if (self != NULL)
+		before = nur_op_enter(self, c->op, c->fd);
+	n = call(c);
+	if (self != NULL)
+		nur_op_leave(self, before);
 	return n;
 }
