@@ -153,7 +153,7 @@ scripts_lint() {
 	mapfile -t scripts < <(sources | xargs -d '\n' grep -lE '^#! ?/(usr/)?bin/(env )?(ba)?sh' --)
 	[ "${#scripts[@]}" -ge 5 ] || say_and_fail "too few scripts found: ${scripts[*]}"
 	shellcheck --version
-	shellcheck --severity=warning "${scripts[@]}"
+	shellcheck -x --severity=warning "${scripts[@]}"
 	echo "${#scripts[@]} scripts: ${scripts[*]}"
 }
 
