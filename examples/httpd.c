@@ -143,13 +143,13 @@ parse(struct options *o, int argc, char **argv)
 
 /* ---- what it needs ---- */
 
-/* Two descriptors for each connection, if they can be had: its socket and
- * the file it sends.  With fewer, most connections are between two files;
- * a quarter is kept for those that are not. */
+/* Three descriptors for each connection, if they can be had: its socket, the
+ * file it sends, the one that wakes its thread.  With fewer, most connections
+ * are between two files; a quarter is kept for those that are not. */
 static unsigned
 raise_limit(long wanted)
 {
-	rlim_t need = (rlim_t)wanted * 2 + OWN_FILES, before;
+	rlim_t need = (rlim_t)wanted * 3 + OWN_FILES, before;
 	struct rlimit l;
 	long fit;
 
@@ -335,6 +335,8 @@ main(int argc, char **argv)
 	int rc;
 
 	parse(&o, argc, argv);
+	/* If nobody reads our messages any more, we still serve. */
+	(void)signal(SIGPIPE, SIG_IGN);
 	/* A thread that a packet woke lets the one that sent it go on: so
 	 * many are served in a row, where one by one the processor would be
 	 * handed to and fro. */

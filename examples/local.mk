@@ -9,3 +9,4 @@ examples_httpd_SOURCES = \
 	examples/httpd.c \
 	examples/httpd.h
 examples_httpd_LDADD = libnursery.la
+EXTRA_DIST += tools/demo

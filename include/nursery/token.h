@@ -18,6 +18,7 @@
 
 #include <nursery/time.h>
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

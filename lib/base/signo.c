@@ -42,6 +42,13 @@ nur_interrupt_signo(void)
 }
 
 void
+nur_signals_while_polling(sigset_t *set)
+{
+	nur_signals_for_threads(set);
+	(void)sigdelset(set, nur_interrupt_signo());
+}
+
+void
 nur_signals_for_threads(sigset_t *set)
 {
 	static const int keep[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP,
@@ -51,7 +58,6 @@ nur_signals_for_threads(sigset_t *set)
 	(void)sigfillset(set);
 	for (i = 0; i < sizeof keep / sizeof keep[0]; i++)
 		(void)sigdelset(set, keep[i]);
-	(void)sigdelset(set, nur_interrupt_signo());
 }
 
 /* Its whole purpose is to make a system call return EINTR. */

@@ -77,7 +77,7 @@ struct nur_thr {
 	/* the thread's own */
 	struct nursery_task *task;	/* that runs here */
 	unsigned blocking;	/* pairs of io/blocking.c that are open */
-	size_t stack_size;
+	size_t stack_size;	/* 0: not a thread of the pool */
 	uint64_t next_id, last_id;	/* of tasks: scope/task.c */
 	struct nur_link opened;	/* nurseries open in this thread, newest last */
 	uint32_t nest_seq;	/* atomic: changes with `opened` */
@@ -94,6 +94,13 @@ struct nur_thr {
 	/* under the pool's lock: sched/pool.c */
 	struct nur_link idle;
 };
+
+/* Whether it is a thread of the pool. */
+static inline bool
+nur_thr_is_worker(const struct nur_thr *thr)
+{
+	return thr->stack_size != 0;
+}
 
 /* The calling thread's record, made on first use; NULL without memory. */
 struct nur_thr *nur_thr_make_self(void);

@@ -3,11 +3,13 @@
 
 #include "io/call.h"
 
+#include "base/signo.h"
 #include "base/sys.h"
 #include "token/callback.h"
 #include "token/interrupt.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -30,7 +32,8 @@ nur_fd_nonblocking(int fd)
 }
 
 static int
-poll_until(struct pollfd *fds, nfds_t nfds, int64_t deadline)
+poll_until(struct pollfd *fds, nfds_t nfds, int64_t deadline,
+    const sigset_t *mask)
 {
 	struct timespec ts, *timeout = NULL;
 	int64_t left;
@@ -42,8 +45,58 @@ poll_until(struct pollfd *fds, nfds_t nfds, int64_t deadline)
 		ts.tv_nsec = (long)(left % NURSERY_SECOND);
 		timeout = &ts;
 	}
-	return ppoll(fds, nfds, timeout, NULL);
+	return ppoll(fds, nfds, timeout, mask);
 }
+
+/* ---- on the library's threads: the signal ---- */
+
+static void
+kick(void *thr)
+{
+	(void)pthread_kill((pthread_t)((struct nur_thr *)thr)->system_thread,
+	    nur_interrupt_signo());
+}
+
+/* The kick that was for this wait must not break the next one. */
+static void
+take_kick(void)
+{
+	const struct timespec none = { 0, 0 };
+	sigset_t ours;
+
+	(void)sigemptyset(&ours);
+	(void)sigaddset(&ours, nur_interrupt_signo());
+	while (sigtimedwait(&ours, NULL, &none) < 0 && errno == EINTR)
+		;
+}
+
+/* Our threads block the signal but for the time of the ppoll, which lets it
+ * in and goes to sleep in one step: a single one suffices, and there is no
+ * descriptor to be had. */
+static int
+poll_with_kick(struct nursery_token *t, struct pollfd *fds, nfds_t nfds,
+    int64_t deadline, struct nur_thr *self)
+{
+	struct nursery_callback cb = { { { 0 } } };
+	sigset_t mask;
+	int n, error;
+
+	nur_signals_while_polling(&mask);
+	(void)nur_token_tell(t, NURSERY_CANCEL, &cb, kick, self);
+	do {
+		n = poll_until(fds, nfds, deadline, &mask);
+	} while (n < 0 && errno == EINTR && nur_token_level(t) <
+	    NURSERY_CANCEL);
+	error = errno;
+	/* When it returns nobody kicks any more. */
+	nursery_callback_remove(&cb);
+	if (nur_token_level(t) >= NURSERY_CANCEL)
+		take_kick();
+	errno = error;
+	return n < 0 && error == EINTR ? 0 : n;
+}
+
+/* ---- on other threads: a descriptor, else the signal again and again ---- */
 
 /* A cancel that arrives during ppoll makes the wake descriptor readable. */
 static void
@@ -74,7 +127,7 @@ poll_with_wake(struct nursery_token *t, struct pollfd *all, nfds_t nfds,
 	all[nfds].revents = 0;
 	(void)nur_token_tell(t, NURSERY_CANCEL, &cb, ring, self);
 	do {
-		n = poll_until(all, nfds + 1, deadline);
+		n = poll_until(all, nfds + 1, deadline, NULL);
 	} while (n < 0 && errno == EINTR);
 	/* When it returns nobody rings any more. */
 	nursery_callback_remove(&cb);
@@ -95,7 +148,7 @@ poll_with_signal(struct nursery_token *t, struct pollfd *fds, nfds_t nfds,
 	if (rc != 0)
 		return fail(rc);
 	do {
-		n = poll_until(fds, nfds, deadline);
+		n = poll_until(fds, nfds, deadline, NULL);
 	} while (n < 0 && errno == EINTR && !nursery_token_is_cancelled(t));
 	if (n < 0 && errno == EINTR)
 		n = 0;
@@ -114,18 +167,22 @@ poll_any(struct nursery_token *t, struct pollfd *fds, nfds_t nfds,
 
 	if (t == NULL) {
 		do {
-			n = poll_until(fds, nfds, deadline);
+			n = poll_until(fds, nfds, deadline, NULL);
 		} while (n < 0 && errno == EINTR);
 		return n;
 	}
+	if (nur_thr_is_worker(self) && nur_interrupt_install() == 0)
+		return poll_with_kick(t, fds, nfds, deadline, self);
 	if (nfds > FEW)
 		all = nur_alloc((nfds + 1) * sizeof *all);
 	if (all == NULL || nur_thr_wake_fd(self) < 0) {
 		n = poll_with_signal(t, fds, nfds, deadline);
 	} else {
-		memcpy(all, fds, nfds * sizeof *fds);
+		if (nfds > 0)
+			memcpy(all, fds, nfds * sizeof *fds);
 		n = poll_with_wake(t, all, nfds, deadline, self);
-		memcpy(fds, all, nfds * sizeof *fds);
+		if (nfds > 0)
+			memcpy(fds, all, nfds * sizeof *fds);
 	}
 	if (all != few)
 		nur_free(all);
@@ -220,18 +277,12 @@ try_unpromised(struct nur_call *c)
 	return -1;
 }
 
-ssize_t
-nur_call_run(struct nur_call *c)
+static ssize_t
+call(struct nur_call *c)
 {
-	struct pollfd p = { .fd = c->fd, .events = c->events };
+	struct pollfd p = { .fd = c->fd };
 	ssize_t n;
 
-	if (c->token != NULL) {
-		if (nur_inherited(c->token))
-			return fail(EOWNERDEAD);
-		if (nursery_token_is_cancelled(c->token))
-			return fail(ECANCELED);
-	}
 	n = try_now(c);
 	if (n < 0 && errno == ENOTSUP)
 		n = try_unpromised(c);
@@ -245,5 +296,27 @@ nur_call_run(struct nur_call *c)
 		    would_block(n)))
 			return run_in_region(c);
 	}
+	return n;
+}
+
+ssize_t
+nur_call_run(struct nur_call *c)
+{
+	struct nur_thr *self = nur_thr_peek();
+	uint32_t before = 0;
+	ssize_t n;
+
+	if (c->token != NULL) {
+		if (nur_inherited(c->token))
+			return fail(EOWNERDEAD);
+		if (nursery_token_is_cancelled(c->token))
+			return fail(ECANCELED);
+	}
+	/* A large transfer takes its time though it does not wait. */
+	if (self != NULL)
+		before = nur_op_enter(self, c->op, c->fd);
+	n = call(c);
+	if (self != NULL)
+		nur_op_leave(self, before);
 	return n;
 }

@@ -10,6 +10,9 @@
  *   listener, connect, terminal, ...    ppoll, then the plain call in an
  *   sendfile to a blocking socket       interrupt region: a rival may win
  *
+ * A ppoll of one of our threads is broken by the signal, which it lets in for
+ * as long as it sleeps; of another thread by an eventfd of the thread's own.
+ *
  * I1  A cancelled token fails before any work; work done beats a later cancel.
  * I2  The flags of the descriptor are never changed.
  * I3  pthread_cancel does not act while anything of ours is registered.

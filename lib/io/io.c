@@ -9,6 +9,7 @@
 #include "base/task_id.h"
 #include "token/wait.h"
 
+#include <limits.h>
 #include <signal.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
@@ -44,7 +45,7 @@ nursery_poll(struct nursery_token *t, struct pollfd *fds, nfds_t nfds,
 		errno = ECANCELED;
 		return -1;
 	}
-	if (fds == NULL && nfds > 0) {
+	if ((fds == NULL && nfds > 0) || nfds > INT_MAX) {
 		errno = EINVAL;
 		return -1;
 	}

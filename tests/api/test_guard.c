@@ -40,6 +40,8 @@ leave_by_return(struct nursery_token *t, int how)
 	for (i = 0; i < 2; i++) {
 		nursery_guard_auto struct nursery_token *again =
 		    nursery_token_ref(g);
+
+		ck_assert_ptr_eq(again, t);
 		if (how == 1)
 			break;
 		if (how == 2)

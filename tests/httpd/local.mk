@@ -4,6 +4,8 @@
 noinst_PROGRAMS += tests/httpd/callers tests/httpd/no-openat2
 TESTS += tests/httpd/functional
 EXTRA_DIST += \
+	tests/bench/httpd-nginx \
+	tests/bench/httpd-nginx.conf \
 	tests/httpd/accept-callers \
 	tests/httpd/accept-drain \
 	tests/httpd/accept-wrk \
