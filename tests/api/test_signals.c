@@ -421,12 +421,13 @@ play(const char *part)
 static void
 read_dump(const char *env, char *text, size_t size)
 {
-	const char *argv0 = "/proc/self/exe";
+	char self[4096];
 	size_t len = 0;
 	int ends[2];
 	ssize_t got;
 	pid_t pid;
 
+	own_path(self, sizeof self);
 	ck_assert_int_eq(pipe(ends), 0);
 	pid = fork();
 	if (pid == 0) {
@@ -436,7 +437,7 @@ read_dump(const char *env, char *text, size_t size)
 		close(ends[1]);
 		setenv("NUR_CHILD", "dump on USR1", 1);
 		setenv("NURSERY_DUMP_SIGNAL", env, 1);
-		execl(argv0, argv0, (char *)NULL);
+		execl(self, self, (char *)NULL);
 		_exit(126);
 	}
 	close(ends[1]);

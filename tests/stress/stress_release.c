@@ -562,7 +562,7 @@ START_TEST(test_release_leaves_while_a_long_walk_is_under_way)
 		cancel_branches, drop_and_make_leaves }, .before = grow_wide,
 		.after = fell_wide };
 
-	race_run(&race, &w, rounds(150));
+	race_run(&race, &w, rounds(80));
 }
 END_TEST
 

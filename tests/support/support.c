@@ -116,7 +116,7 @@ fork_is_safe_while_threads_work(void)
 unsigned
 scaled(unsigned n)
 {
-#ifdef UNDER_TSAN
+#if defined UNDER_TSAN || defined UNDER_ASAN
 	return n / 10;
 #else
 	return RUNNING_ON_VALGRIND ? n / 10 : n;
@@ -695,15 +695,22 @@ run_forked(struct outcome *o, int (*fn)(void *), void *arg)
 }
 
 void
+own_path(char *to, size_t size)
+{
+	ssize_t len = readlink("/proc/self/exe", to, size - 1);
+
+	ck_assert_int_gt(len, 0);
+	to[len] = '\0';
+}
+
+void
 run_again(struct outcome *o, const char *part, const char *const *env)
 {
 	char self[4096];
-	ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
 	int ends[2];
 	pid_t pid;
 
-	ck_assert_int_gt(len, 0);
-	self[len] = '\0';
+	own_path(self, sizeof self);
 	pid = fork_with_pipe(ends);
 	if (pid == 0) {
 		setenv("NUR_CHILD", part, 1);

@@ -40,7 +40,7 @@ void assert_nothing_lives(void);
  * NUR_TEST_TIMEOUT, in seconds, shorten it and the life of a test where bugs
  * are planted on purpose. */
 int64_t patience(void);
-/* `n`, or a tenth where every instruction costs more: valgrind, TSan. */
+/* `n`, or a tenth where every instruction costs more. */
 unsigned scaled(unsigned n);
 /* True under valgrind or a sanitizer: costs mean nothing there. */
 bool costs_are_distorted(void);
@@ -130,6 +130,8 @@ void run_forked(struct outcome *o, int (*fn)(void *), void *arg);
 /* Runs this very program again, as `part` (see child_part), with `env`
  * ("NAME=value", NULL at the end, may be NULL) in its environment. */
 void run_again(struct outcome *o, const char *part, const char *const *env);
+/* The path of this program; valgrind cannot run /proc/self/exe. */
+void own_path(char *to, size_t size);
 /* In main: the part to play, or NULL for the suite. */
 const char *child_part(void);
 /* The child exited with 0. */
