@@ -26,14 +26,18 @@ struct scene {
 	int wrong;
 };
 
+/* Takes a while, in which it must not be removed by others. */
 static void
 tell_story(void *arg)
 {
 	struct story *s = arg;
+	volatile int turns = 300;
 
-	if (__atomic_load_n(&s->removed, __ATOMIC_SEQ_CST))
-		__atomic_store_n(&s->late, 1, __ATOMIC_SEQ_CST);
 	__atomic_add_fetch(&s->ran, 1, __ATOMIC_SEQ_CST);
+	while (turns-- > 0)
+		if (turns % 100 == 0 && __atomic_load_n(&s->removed,
+		    __ATOMIC_SEQ_CST))
+			__atomic_store_n(&s->late, 1, __ATOMIC_SEQ_CST);
 }
 
 static bool

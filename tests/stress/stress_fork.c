@@ -127,10 +127,14 @@ fork_and_wait(struct nursery_token *t, void *arg)
 
 START_TEST(test_fork_by_several_tasks_at_once)
 {
+	struct nursery_token *dated = new_token(NULL);
 	struct forker f[3];
 	struct nursery *n;
 	unsigned i, k, forkers = 1 + at_work(2);
 
+	/* The parent has a timer thread, which no child inherits. */
+	ck_assert_int_eq(nursery_token_set_deadline(dated,
+	    nursery_after(3600 * NURSERY_SECOND)), 0);
 	for (i = 0; i < rounds(50); i++) {
 		n = open_root(NULL);
 		for (k = 0; k < forkers; k++) {
@@ -144,6 +148,7 @@ START_TEST(test_fork_by_several_tasks_at_once)
 			    WEXITSTATUS(f[k].status) == 0, "status 0x%x",
 			    (unsigned)f[k].status);
 	}
+	nursery_token_unref(dated);
 }
 END_TEST
 

@@ -13,6 +13,7 @@
 
 struct family {
 	struct nursery_token *g, *p, *c, *d;
+	bool late;
 	int first[RACERS];
 	int wrong;		/* atomic */
 };
@@ -186,6 +187,10 @@ END_TEST
 
 /* ---- two cancels and the leaf: G - P - C - D ---- */
 
+/* Siblings of C that the walk tells before it. */
+#define BESIDE	200
+static struct nursery_token *beside[BESIDE];
+
 static void
 four_generations(void *ctx, struct rng *r)
 {
@@ -199,6 +204,18 @@ four_generations(void *ctx, struct rng *r)
 }
 
 static void
+four_generations_and_siblings(void *ctx, struct rng *r)
+{
+	struct family *f = ctx;
+	int i;
+
+	four_generations(ctx, r);
+	f->late = rng_below(r, 2);
+	for (i = 0; i < BESIDE; i++)
+		beside[i] = new_token(f->p);
+}
+
+static void
 drop_four(void *ctx)
 {
 	struct family *f = ctx;
@@ -209,6 +226,18 @@ drop_four(void *ctx)
 	nursery_token_unref(f->p);
 	nursery_token_unref(f->c);
 	nursery_token_unref(f->d);
+}
+
+static void
+drop_four_and_siblings(void *ctx)
+{
+	int i;
+
+	drop_four(ctx);
+	for (i = 0; i < BESIDE; i++) {
+		ck_assert(nursery_token_is_cancelled(beside[i]));
+		nursery_token_unref(beside[i]);
+	}
 }
 
 /* When any of the two has returned, true or false, all below have it. */
@@ -229,6 +258,9 @@ cancel_p(void *ctx, struct rng *r)
 {
 	struct family *f = ctx;
 
+	/* Now and then it comes exactly when P has just been told. */
+	while (f->late && !nursery_token_is_cancelled(f->p))
+		;
 	(void)r;
 	f->first[1] = nursery_token_cancel(f->p);
 	wrong_if(f, !nursery_token_is_cancelled(f->c) ||
@@ -238,7 +270,8 @@ cancel_p(void *ctx, struct rng *r)
 START_TEST(test_release_racing_cancels_both_reach_the_leaf)
 {
 	const struct race race = { .racers = 2, .run = { cancel_g, cancel_p },
-		.before = four_generations, .after = drop_four };
+		.before = four_generations_and_siblings,
+		.after = drop_four_and_siblings };
 	struct family f = { .wrong = 0 };
 
 	race_run(&race, &f, rounds(3000));
@@ -251,17 +284,13 @@ static void
 look_down_up(void *ctx, struct rng *r)
 {
 	struct family *f = ctx;
-	unsigned i;
 
 	(void)r;
-	for (i = 0; i < 50; i++)
-		if (nursery_token_is_cancelled(f->d)) {
-			wrong_if(f, !nursery_token_is_cancelled(f->p));
-			wrong_if(f, !nursery_token_is_cancelled(f->g));
-			wrong_if(f, nursery_token_cause(f->d,
-			    NURSERY_CANCEL, NULL) != 42);
-			return;
-		}
+	while (!nursery_token_is_cancelled(f->d))
+		;
+	wrong_if(f, !nursery_token_is_cancelled(f->p));
+	wrong_if(f, !nursery_token_is_cancelled(f->g));
+	wrong_if(f, nursery_token_cause(f->d, NURSERY_CANCEL, NULL) != 42);
 }
 
 static void
@@ -387,6 +416,10 @@ make_use_drop(void *ctx, struct rng *r)
 			break;
 		if (was && !nursery_token_is_cancelled(kid))
 			__atomic_fetch_add(&c->wrong, 1, __ATOMIC_SEQ_CST);
+		/* And a child of a live one is fresh. */
+		if (nursery_token_is_cancelled(kid) &&
+		    !nursery_token_is_cancelled(c->top))
+			__atomic_fetch_add(&c->wrong, 1, __ATOMIC_SEQ_CST);
 		if (rng_below(r, 4) == 0 && nursery_token_new(&below, kid)
 		    == 0) {
 			nursery_token_unref(kid);
@@ -440,8 +473,8 @@ END_TEST
 
 struct wide {
 	struct nursery_token *top, *branch[10], *leaf[WIDE];
-	uint32_t dropped;	/* atomic: leaves from the end */
-	int wrong;
+	unsigned parent[WIDE];	/* of each leaf: a branch */
+	int wrong[2];
 };
 
 static void
@@ -454,8 +487,10 @@ grow_wide(void *ctx, struct rng *r)
 	w->top = new_token(NULL);
 	for (i = 0; i < 10; i++)
 		w->branch[i] = new_token(w->top);
-	for (i = 0; i < WIDE; i++)
-		w->leaf[i] = new_token(w->branch[rng_below(r, 10)]);
+	for (i = 0; i < WIDE; i++) {
+		w->parent[i] = rng_below(r, 10);
+		w->leaf[i] = new_token(w->branch[w->parent[i]]);
+	}
 }
 
 static void
@@ -467,18 +502,23 @@ cancel_wide(void *ctx, struct rng *r)
 	(void)r;
 	(void)nursery_token_cancel(w->top);
 	for (i = 0; i < WIDE / 2; i++)
-		w->wrong += !nursery_token_is_cancelled(w->leaf[i]);
+		w->wrong[0] += !nursery_token_is_cancelled(w->leaf[i]);
 }
 
 static void
 cancel_branches(void *ctx, struct rng *r)
 {
 	struct wide *w = ctx;
+	unsigned b;
 	int i;
 
-	for (i = 0; i < 10; i++) {
+	for (b = 0; b < 10; b++) {
 		linger(r, 1000);
-		(void)nursery_token_cancel_with(w->branch[i], 3, NULL);
+		/* First or not: on return those below have it. */
+		(void)nursery_token_cancel_with(w->branch[b], 3, NULL);
+		for (i = 0; i < WIDE / 2; i++)
+			w->wrong[1] += w->parent[i] == b &&
+			    !nursery_token_is_cancelled(w->leaf[i]);
 	}
 }
 
@@ -504,7 +544,8 @@ fell_wide(void *ctx)
 	struct wide *w = ctx;
 	int i;
 
-	ck_assert_int_eq(w->wrong, 0);
+	ck_assert_int_eq(w->wrong[0], 0);
+	ck_assert_int_eq(w->wrong[1], 0);
 	for (i = 0; i < WIDE / 2; i++)
 		nursery_token_unref(w->leaf[i]);
 	for (i = 0; i < 10; i++) {

@@ -241,9 +241,12 @@ END_TEST
 
 /* ---- nurseries that come and go under their signal ---- */
 
+#define CYCLES	6
+
 struct stopped {
-	int rc, wrong;
-	bool raised;		/* in this round */
+	int rc[CYCLES], wrong;
+	int64_t opened[CYCLES];
+	int64_t raised;		/* when that was over; 0: not in this round */
 };
 
 static void
@@ -252,16 +255,21 @@ open_and_close(void *ctx, struct rng *r)
 	struct stopped *s = ctx;
 	struct nursery *n;
 	sigset_t set;
+	int i;
 
 	sigemptyset(&set);
 	sigaddset(&set, SIGUSR2);
-	if (nursery_open(&n, NULL) != 0) {
-		s->wrong++;
-		return;
+	for (i = 0; i < CYCLES; i++) {
+		s->opened[i] = nursery_now();
+		if (nursery_open(&n, NULL) != 0) {
+			s->wrong++;
+			return;
+		}
+		s->wrong += nursery_stop_on_signals(n, &set, NURSERY_CANCEL)
+		    != 0;
+		linger(r, 2000);
+		s->rc[i] = nursery_close(&n);
 	}
-	s->wrong += nursery_stop_on_signals(n, &set, NURSERY_CANCEL) != 0;
-	linger(r, 3000);
-	s->rc = nursery_close(&n);
 }
 
 /* Delivered here before it returns: to the library, or to our handler. */
@@ -270,28 +278,36 @@ raise_perhaps(void *ctx, struct rng *r)
 {
 	struct stopped *s = ctx;
 
-	s->raised = rng_below(r, 2);
-	linger(r, 2000);
-	if (s->raised)
-		raise(SIGUSR2);
+	s->raised = 0;
+	linger(r, 6000);
+	if (rng_below(r, 8) == 0)
+		return;
+	raise(SIGUSR2);
+	s->raised = nursery_now();
 }
 
-/* A signal of an earlier round stops no nursery of this one. */
+/* A signal that was there before a nursery does not stop it. */
 static void
 look_at_end(void *ctx)
 {
 	struct stopped *s = ctx;
 	struct sigaction now;
+	int i, stopped = 0;
 
 	ck_assert_int_eq(s->wrong, 0);
-	ck_assert(s->rc == 0 || (s->rc == ECANCELED && s->raised));
+	for (i = 0; i < CYCLES; i++) {
+		ck_assert(s->rc[i] == 0 || s->rc[i] == ECANCELED);
+		stopped += s->rc[i] == ECANCELED;
+		ck_assert(s->rc[i] == 0 || s->opened[i] <= s->raised);
+	}
+	ck_assert_int_le(stopped, s->raised != 0);
 	sigaction(SIGUSR2, NULL, &now);
 	ck_assert(now.sa_handler == count_signal);
 }
 
 START_TEST(test_signal_nurseries_come_and_go_under_their_signal)
 {
-	struct stopped s = { 0, 0, false };
+	struct stopped s = { .wrong = 0 };
 	const struct race race = { .racers = 2, .run = { open_and_close,
 		raise_perhaps }, .after = look_at_end };
 

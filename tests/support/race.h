@@ -19,7 +19,7 @@ struct race {
 	void (*run[RACERS])(void *ctx, struct rng *r);
 	void (*before)(void *ctx, struct rng *r);	/* or NULL */
 	void (*after)(void *ctx);			/* or NULL */
-	unsigned lag;	/* at most so many turns; 0: 200 */
+	unsigned lag;	/* at most so many turns; 0: 1000 */
 };
 
 /* Runs so many rounds; `before` and `after` may assert. */

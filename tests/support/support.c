@@ -68,10 +68,19 @@ multiplier(void)
 	return v < 1 ? 1u : (unsigned)v;
 }
 
+static unsigned
+patience_in_seconds(void)
+{
+	const char *text = getenv("NUR_PATIENCE");
+	int v = text == NULL ? 0 : atoi(text);
+
+	return (v > 0 ? (unsigned)v : PATIENCE) * multiplier();
+}
+
 int64_t
 patience(void)
 {
-	return nursery_after(PATIENCE * NURSERY_SECOND * multiplier());
+	return nursery_after(patience_in_seconds() * NURSERY_SECOND);
 }
 
 bool
@@ -667,7 +676,7 @@ fork_with_pipe(int ends[2])
 		return pid;
 	}
 	(void)signal(SIGALRM, SIG_DFL);
-	(void)alarm((unsigned)(PATIENCE * multiplier()));
+	(void)alarm(patience_in_seconds());
 	dup2(ends[1], STDERR_FILENO);
 	close(ends[0]);
 	close(ends[1]);

@@ -36,7 +36,9 @@ int run_suite(Suite *s);
 TCase *leakless_case(const char *name);
 /* Fails the test if any object lives; for the middle of a test. */
 void assert_nothing_lives(void);
-/* How long a test waits for what must come: a deadline. */
+/* How long a test waits for what must come: a deadline.  NUR_PATIENCE and
+ * NUR_TEST_TIMEOUT, in seconds, shorten it and the life of a test where bugs
+ * are planted on purpose. */
 int64_t patience(void);
 /* `n`, or a tenth where every instruction costs more: valgrind, TSan. */
 unsigned scaled(unsigned n);

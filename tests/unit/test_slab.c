@@ -80,26 +80,26 @@ struct churn {
 	int number, wrong;
 };
 
+/* More than a magazine holds, so that the slab is asked again and again. */
 static void *
 get_and_put(void *arg)
 {
 	struct churn *c = arg;
-	void *obj[20];
+	void *obj[100];
 	int round, i;
 
 	/* The first one has no record, and so no magazine (S4). */
 	if (c->number > 0)
 		(void)nur_thr_self();
 	pthread_barrier_wait(c->start);
-	for (round = 0; round < 2000; round++) {
-		for (i = 0; i < 20; i++) {
+	for (round = 0; round < 500; round++) {
+		for (i = 0; i < 100; i++) {
 			obj[i] = nur_slab_get(&slab);
-			memcpy(obj[i], &obj[i], sizeof obj[i]);
+			*(int *)obj[i] = 1000 * c->number + i;
 			nur_slab_count(&slab, 1);
 		}
-		for (i = 0; i < 20; i++) {
-			c->wrong += memcmp(obj[i], &obj[i], sizeof obj[i]) !=
-			    0;
+		for (i = 0; i < 100; i++) {
+			c->wrong += *(int *)obj[i] != 1000 * c->number + i;
 			nur_slab_count(&slab, -1);
 			nur_slab_put(&slab, obj[i]);
 		}
