@@ -1,8 +1,10 @@
 # Scripts: what quickstart calls, and what those who change the code run.
 EXTRA_DIST += \
+	tests/plant.table \
 	tools/check-floors \
 	tools/demo \
 	tools/fresh-machine \
+	tools/plant \
 	tools/test-counts \
 	tools/valgrind.supp \
 	tools/variants.sh
