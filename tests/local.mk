@@ -217,3 +217,21 @@ test_timer_CFLAGS = $(TEST_CFLAGS)
 test_timer_LDADD = $(TEST_LIBS)
 
 TESTS += $(check_PROGRAMS)
+
+# The long runs: make stress [ROUNDS=N], make seeds [SEEDS=N]; and make plant,
+# which shows that each race finds a bug.
+ROUNDS = 10000
+SEEDS = 50
+.PHONY: stress seeds plant
+stress: $(STRESS_TESTS)
+	for t in $(STRESS_TESTS); do \
+		NUR_ROUNDS=$(ROUNDS) NUR_TEST_TIMEOUT=3600 ./$$t || exit 1; \
+	done
+
+seeds: $(STRESS_TESTS)
+	for s in `seq $(SEEDS)`; do for t in $(STRESS_TESTS); do \
+		NUR_SEED=$$s ./$$t || exit 1; \
+	done; done
+
+plant:
+	$(top_srcdir)/tools/plant

@@ -356,6 +356,7 @@ END_TEST
 
 struct forker {
 	int status, faults;
+	bool exits;		/* the child leaves by pthread_exit */
 };
 
 static int
@@ -372,16 +373,19 @@ fork_in_task(struct nursery_token *token, void *arg)
 		if (nursery_self() != NULL || nursery_current() != NULL ||
 		    nursery_token_cancel(token))
 			_exit(3);
+		if (f->exits)
+			pthread_exit(NULL);
 		return 0;
 	}
 	f->faults = waitpid(pid, &f->status, 0) != pid;
 	return 0;
 }
 
-START_TEST(test_fork_in_a_task_returning_from_fn_is_exit_127)
+/* By return (0), by pthread_exit (1). */
+START_TEST(test_fork_in_a_task_leaving_fn_is_exit_127)
 {
 	struct nursery *mine = open_root(NULL);
-	struct forker f = { -1, 0 };
+	struct forker f = { -1, 0, _i == 1 };
 
 	ck_assert_int_eq(nursery_spawn(mine, fork_in_task, &f), 0);
 	ck_assert_int_eq(nursery_close(&mine), 0);
@@ -433,7 +437,8 @@ main(void)
 	tcase_add_test(c, test_fork_new_nursery_takes_signals_in_the_child);
 	tcase_add_test(c, test_fork_in_a_forked_child);
 	tcase_add_test(c, test_fork_with_tokens_only);
-	tcase_add_test(c, test_fork_in_a_task_returning_from_fn_is_exit_127);
+	tcase_add_loop_test(c, test_fork_in_a_task_leaving_fn_is_exit_127, 0,
+	    2);
 	tcase_add_test(c, test_fork_guards_of_the_child_do_nothing);
 	suite_add_tcase(s, c);
 	return run_suite(s);

@@ -427,6 +427,20 @@ START_TEST(test_guard_unbound_nursery_survives_its_opener)
 }
 END_TEST
 
+/* Adopting changes nothing for one that belongs to no thread. */
+START_TEST(test_guard_unbound_nursery_may_be_adopted_and_closed_by_any)
+{
+	struct nursery *n = NULL;
+	int ran = 0;
+
+	ck_assert_ptr_nonnull(end_thread(start_thread(open_unbound, &n)));
+	ck_assert_int_eq(nursery_adopt(n), 0);
+	ck_assert_int_eq(nursery_spawn(n, task_count, &ran), 0);
+	ck_assert_int_eq(nursery_close(&n), 0);
+	ck_assert_int_eq(ran, 1);
+}
+END_TEST
+
 struct heir {
 	struct nursery *n;
 	int adopted, closed;
@@ -624,6 +638,8 @@ main(void)
 	tcase_add_test(c,
 	    test_guard_task_left_by_pthread_exit_closes_its_scope);
 	tcase_add_test(c, test_guard_unbound_nursery_survives_its_opener);
+	tcase_add_test(c,
+	    test_guard_unbound_nursery_may_be_adopted_and_closed_by_any);
 	tcase_add_test(c,
 	    test_guard_adopted_nursery_is_closed_by_its_new_opener);
 	tcase_add_test(c,

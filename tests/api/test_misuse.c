@@ -8,6 +8,7 @@
  */
 #include "tasks.h"
 
+#include <limits.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
@@ -546,6 +547,7 @@ static void
 io_rows(void)
 {
 	struct sockaddr_in to = { .sin_family = AF_INET };
+	struct pollfd one = { .fd = -1 };
 	struct iovec iov = { NULL, 0 };
 	struct msghdr msg;
 	char byte = 0;
@@ -559,6 +561,8 @@ io_rows(void)
 	    NURSERY_NEVER));
 	ROW(nursery_poll, EINVAL, error_of(nursery_poll(t, NULL, 1,
 	    NURSERY_NEVER)));
+	ROW(nursery_poll, EINVAL, error_of(nursery_poll(t, &one,
+	    (nfds_t)INT_MAX + 1, NURSERY_NEVER)));
 	ROW(nursery_poll, ECANCELED, error_of(nursery_poll(cancelled, NULL,
 	    0, NURSERY_NEVER)));
 	ROW(nursery_read, ECANCELED, error_of(nursery_read(cancelled, -1,
@@ -656,6 +660,8 @@ daemon_rows(void)
 	    &usr1, NURSERY_DRAIN));
 	ROW(nursery_stop_on_signals, EINVAL, nursery_stop_on_signals(n, NULL,
 	    NURSERY_DRAIN));
+	ROW(nursery_stop_on_signals, ESHUTDOWN,
+	    nursery_stop_on_signals(closed, &usr1, NURSERY_DRAIN));
 	ROW(nursery_stop_on_signals, EINVAL, nursery_stop_on_signals(n,
 	    &usr1, NURSERY_LIVE));
 	ROW(nursery_stop_on_signals, EINVAL, nursery_stop_on_signals(n,

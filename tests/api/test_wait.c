@@ -517,6 +517,41 @@ START_TEST(test_run_works_where_the_signal_is_blocked)
 }
 END_TEST
 
+struct leaver {
+	struct nursery_token *t;
+	int ran;
+};
+
+static int
+leave_thread(void *arg)
+{
+	struct leaver *l = arg;
+
+	l->ran++;
+	pthread_exit(l);
+}
+
+static void *
+run_and_leave(void *arg)
+{
+	struct leaver *l = arg;
+
+	(void)nursery_token_run(l->t, leave_thread, l, NULL);
+	return NULL;
+}
+
+/* fn ends its thread: nothing of the dead frame stays in the token. */
+START_TEST(test_run_left_by_pthread_exit_leaves_nothing)
+{
+	struct leaver l = { .t = new_token(NULL) };
+
+	ck_assert_ptr_eq(end_thread(start_thread(run_and_leave, &l)), &l);
+	ck_assert_int_eq(l.ran, 1);
+	ck_assert(nursery_token_cancel(l.t));
+	nursery_token_unref(l.t);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -547,6 +582,7 @@ main(void)
 	tcase_add_test(c, test_run_nests);
 	tcase_add_test(c, test_run_with_the_programs_own_handler_is_ebusy);
 	tcase_add_test(c, test_run_works_where_the_signal_is_blocked);
+	tcase_add_test(c, test_run_left_by_pthread_exit_leaves_nothing);
 	suite_add_tcase(s, c);
 	return run_suite(s);
 }
