@@ -87,6 +87,14 @@ byte_at(size_t i)
 	return (unsigned char)(i * 13 + i / 255);
 }
 
+/* A pipe that is full soon, so that both ends have to wait. */
+static void
+open_narrow(int fds[2], int flags)
+{
+	ck_assert_int_eq(pipe2(fds, flags), 0);
+	ck_assert_int_ge(fcntl(fds[1], F_SETPIPE_SZ, 4096), 4096);
+}
+
 /* In pieces of odd sizes. */
 static int
 feed(struct nursery_token *t, void *arg)
@@ -139,7 +147,7 @@ START_TEST(test_signal_storm_over_a_reader)
 	handle(SIGUSR1, _i % 2 ? SA_RESTART : 0);
 	begin_storm(&storm, SIGUSR1);
 	for (i = 0; i < rounds(4); i++) {
-		ck_assert_int_eq(pipe2(fds, _i / 2 ? O_NONBLOCK : 0), 0);
+		open_narrow(fds, _i / 2 ? O_NONBLOCK : 0);
 		h = (struct half){ .fd = fds[1], .len = STREAM };
 		n = open_root(NULL);
 		ck_assert_int_eq(nursery_spawn(n, feed, &h), 0);
@@ -186,7 +194,7 @@ START_TEST(test_signal_storm_over_a_writer)
 	handle(SIGUSR1, 0);
 	begin_storm(&storm, SIGUSR1);
 	for (i = 0; i < rounds(4); i++) {
-		ck_assert_int_eq(pipe2(fds, _i ? O_NONBLOCK : 0), 0);
+		open_narrow(fds, _i ? O_NONBLOCK : 0);
 		in = (struct half){ .fd = fds[0], .len = STREAM };
 		out = (struct half){ .fd = fds[1], .len = STREAM };
 		n = open_root(NULL);
@@ -279,7 +287,8 @@ raise_perhaps(void *ctx, struct rng *r)
 	struct stopped *s = ctx;
 
 	s->raised = 0;
-	linger(r, 6000);
+	/* Somewhere in the time that the cycles take, on any machine. */
+	linger(r, 1u << (8 + rng_below(r, 10)));
 	if (rng_below(r, 8) == 0)
 		return;
 	raise(SIGUSR2);

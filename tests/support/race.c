@@ -18,6 +18,10 @@ linger(struct rng *r, unsigned bound)
 {
 	volatile unsigned turns = rng_below(r, bound);
 
+	if (rng_below(r, 8) == 0) {
+		sched_yield();
+		return;
+	}
 	while (turns > 0)
 		turns--;
 }

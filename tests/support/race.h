@@ -25,7 +25,8 @@ struct race {
 /* Runs so many rounds; `before` and `after` may assert. */
 void race_run(const struct race *race, void *ctx, unsigned count);
 
-/* Spins for a random while below `bound` turns. */
+/* Spins for a random while below `bound` turns; now and then it lets others
+ * have the processor, which may be the only one, instead. */
 void linger(struct rng *r, unsigned bound);
 
 #endif
