@@ -167,12 +167,12 @@ static void
 remove_anothers(void *ctx, struct rng *r)
 {
 	struct scene *sc = ctx;
-	uint32_t i, known;
+	unsigned turns = 0;
+	uint32_t i;
 
 	for (i = 0; i < STORIES; i++) {
-		while ((known = __atomic_load_n(&sc->shared,
-		    __ATOMIC_SEQ_CST)) <= i)
-			;
+		while (__atomic_load_n(&sc->shared, __ATOMIC_SEQ_CST) <= i)
+			spin(&turns);
 		if (rng_below(r, 2))
 			end_story(&sc->story[i], r);
 	}

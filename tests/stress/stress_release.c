@@ -257,10 +257,11 @@ static void
 cancel_p(void *ctx, struct rng *r)
 {
 	struct family *f = ctx;
+	unsigned turns = 0;
 
 	/* Now and then it comes exactly when P has just been told. */
 	while (f->late && !nursery_token_is_cancelled(f->p))
-		;
+		spin(&turns);
 	(void)r;
 	f->first[1] = nursery_token_cancel(f->p);
 	wrong_if(f, !nursery_token_is_cancelled(f->c) ||
@@ -284,10 +285,11 @@ static void
 look_down_up(void *ctx, struct rng *r)
 {
 	struct family *f = ctx;
+	unsigned turns = 0;
 
 	(void)r;
 	while (!nursery_token_is_cancelled(f->d))
-		;
+		spin(&turns);
 	wrong_if(f, !nursery_token_is_cancelled(f->p));
 	wrong_if(f, !nursery_token_is_cancelled(f->g));
 	wrong_if(f, nursery_token_cause(f->d, NURSERY_CANCEL, NULL) != 42);
@@ -562,7 +564,7 @@ START_TEST(test_release_leaves_while_a_long_walk_is_under_way)
 		cancel_branches, drop_and_make_leaves }, .before = grow_wide,
 		.after = fell_wide };
 
-	race_run(&race, &w, rounds(80));
+	race_run(&race, &w, rounds(300));
 }
 END_TEST
 

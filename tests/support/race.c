@@ -26,6 +26,13 @@ linger(struct rng *r, unsigned bound)
 		turns--;
 }
 
+void
+spin(unsigned *turns)
+{
+	if (++*turns % 1000 == 0)
+		sched_yield();
+}
+
 /* A barrier wakes its waiters one after the other; this lets them go within
  * a few nanoseconds, unless one of them gets no processor. */
 static void

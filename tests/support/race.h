@@ -29,4 +29,7 @@ void race_run(const struct race *race, void *ctx, unsigned count);
  * have the processor, which may be the only one, instead. */
 void linger(struct rng *r, unsigned bound);
 
+/* For the body of a loop that waits for another racer. */
+void spin(unsigned *turns);
+
 #endif
