@@ -9,6 +9,7 @@
  * G3  The relay holds a reference while it raises: no lock is held then.
  * G4  A nursery that has signals says so under its lock before it can be
  *     closed, and the close gives them back after.
+ * G5  A signal goes to the nursery that had it when it came, or to none.
  */
 #include "config.h"
 
@@ -88,27 +89,44 @@ stop_by(struct nursery *n, int signo, enum nursery_level first, unsigned time)
 		(void)nur_token_raise(&n->token, &r);
 }
 
-static void
-relay_one(int signo)
+/* What has come, and to whom: one step, or a signal that stopped a nursery
+ * would stop the next one that takes its slot (G5). */
+static uint32_t
+fetch(int signo, struct slot *s, unsigned *first_time)
 {
-	struct slot s;
-	unsigned time = 0;
+	uint32_t times;
 
 	nur_lock(&signals_lock);
-	s = slots[signo];
-	if (s.taken && s.nursery != NULL) {
-		(void)nursery_ref(s.nursery);
-		time = ++s.nursery->signals_seen;
+	*s = slots[signo];
+	/* Acquire: pairs with the handler's release. */
+	times = nur_exchange_acq_rel(&pending[signo], 0);
+	if (!s->taken)
+		times = 0;
+	if (times > 0 && s->nursery != NULL) {
+		(void)nursery_ref(s->nursery);
+		*first_time = s->nursery->signals_seen + 1;
+		s->nursery->signals_seen += times;
 	}
 	nur_unlock(&signals_lock);
-	if (!s.taken)
-		return;
-	if (s.nursery == NULL) {
-		s.fn();
-		return;
+	return times;
+}
+
+static void
+relay(int signo)
+{
+	unsigned first_time = 0;
+	uint32_t i, times;
+	struct slot s;
+
+	times = fetch(signo, &s, &first_time);
+	for (i = 0; i < times; i++) {
+		if (s.nursery == NULL)
+			s.fn();
+		else
+			stop_by(s.nursery, signo, s.first, first_time + i);
 	}
-	stop_by(s.nursery, signo, s.first, time);
-	nursery_unref(s.nursery);
+	if (times > 0 && s.nursery != NULL)
+		nursery_unref(s.nursery);
 }
 
 static void
@@ -116,21 +134,15 @@ relay_main(void *arg)
 {
 	struct pollfd p = { .fd = bell, .events = POLLIN };
 	uint64_t rings;
-	uint32_t times;
 	int signo;
 
 	(void)arg;
 	for (;;) {
 		(void)poll(&p, 1, -1);
 		(void)!read(bell, &rings, sizeof rings);
-		for (signo = 1; signo < SIGNALS; signo++) {
-			if (nur_load_relaxed(&pending[signo]) == 0)
-				continue;
-			/* Acquire: pairs with the handler's release. */
-			times = nur_exchange_acq_rel(&pending[signo], 0);
-			for (; times > 0; times--)
-				relay_one(signo);
-		}
+		for (signo = 1; signo < SIGNALS; signo++)
+			if (nur_load_relaxed(&pending[signo]) != 0)
+				relay(signo);
 	}
 }
 
