@@ -28,6 +28,8 @@ enum nur_op {
 	NUR_OP_CALLBACK, NUR_OP_COUNT
 };
 extern const char *const nur_op_names[NUR_OP_COUNT];
+/* With one of them: the call is under way, but it does not wait. */
+#define NUR_OP_BUSY	UINT32_C(0x100)
 
 struct nursery;
 struct nursery_task;
@@ -68,7 +70,7 @@ struct nur_thr {
 	/* atomic: what a waker touches, one line */
 	uint32_t park, unused;	/* 0 empty, 1 a wake-up waits to be taken */
 	struct nursery_task *handed;	/* sched/pool.c */
-	uint32_t op;		/* enum nur_op; with op_fd, for the dump */
+	uint32_t op;		/* enum nur_op, NUR_OP_BUSY; for the dump */
 	int op_fd;
 	/* constant while the thread lives */
 	int tid;
@@ -146,13 +148,13 @@ extern void (*nur_thr_exit_hook[NUR_EXITS])(struct nur_thr *self);
 
 /* Marks where the thread waits; returns what was marked before. */
 static inline uint32_t
-nur_op_enter(struct nur_thr *self, enum nur_op op, int fd)
+nur_op_enter(struct nur_thr *self, uint32_t op, int fd)
 {
 	uint32_t before = nur_load_relaxed(&self->op);
 
 	/* Relaxed: a reader of the dump may see a neighbouring state. */
 	nur_store_relaxed(&self->op_fd, fd);
-	nur_store_relaxed(&self->op, (uint32_t)op);
+	nur_store_relaxed(&self->op, op);
 	return before;
 }
 

@@ -19,12 +19,21 @@ print_age(FILE *to, int64_t since, int64_t now)
 }
 
 static void
+print_call(FILE *to, uint32_t op, int fd)
+{
+	if ((op & NUR_OP_BUSY) != 0)
+		(void)fputs(" busy", to);
+	(void)fprintf(to, " in %s", nur_op_names[op & ~NUR_OP_BUSY]);
+	if (fd >= 0)
+		(void)fprintf(to, "(fd %d)", fd);
+}
+
+static void
 print_task(FILE *to, const struct nursery_task *t, int depth, int64_t now)
 {
 	const struct nur_thr *thr = nur_load_acquire(&t->thr);
 	char label[NUR_NAME_MAX];
 	uint32_t op;
-	int fd;
 
 	nur_task_label(t, label);
 	(void)fprintf(to, "%*stask %llu \"%s\"", depth * 2, "",
@@ -36,13 +45,10 @@ print_task(FILE *to, const struct nursery_task *t, int depth, int64_t now)
 		return;
 	}
 	op = nur_load_relaxed(&thr->op);
-	fd = nur_load_relaxed(&thr->op_fd);
 	(void)fprintf(to, " running ");
 	print_age(to, nur_load_relaxed(&t->since), now);
-	if (op != NUR_OP_NONE && fd >= 0)
-		(void)fprintf(to, " in %s(fd %d)", nur_op_names[op], fd);
-	else if (op != NUR_OP_NONE)
-		(void)fprintf(to, " in %s", nur_op_names[op]);
+	if (op != NUR_OP_NONE)
+		print_call(to, op, nur_load_relaxed(&thr->op_fd));
 	(void)fprintf(to, " thread %d\n", thr->tid);
 }
 

@@ -314,7 +314,7 @@ nur_call_run(struct nur_call *c)
 	}
 	/* A large transfer takes its time though it does not wait. */
 	if (self != NULL)
-		before = nur_op_enter(self, c->op, c->fd);
+		before = nur_op_enter(self, c->op | NUR_OP_BUSY, c->fd);
 	n = call(c);
 	if (self != NULL)
 		nur_op_leave(self, before);

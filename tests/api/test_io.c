@@ -1089,7 +1089,7 @@ START_TEST(test_io_dump_names_the_descriptor)
 	listener(&c);
 	c.fn = call_accept;
 	ck_assert_int_eq(nursery_spawn(n, run_call, &c), 0);
-	snprintf(where, sizeof where, "in accept(fd %d)", c.fd[0]);
+	snprintf(where, sizeof where, "s in accept(fd %d)", c.fd[0]);
 	await_in_dump(where);
 	nursery_cancel(n);
 	ck_assert_int_eq(nursery_close(&n), ECANCELED);
