@@ -48,15 +48,32 @@ has_queue_room(const struct nursery *n)
 	return n->attr.max_queued == 0 || n->queued < n->attr.max_queued;
 }
 
-/* The oldest in the queue gets a place; NULL: no place, or no queue. */
+/* The oldest in the queue that may start.  Once the nursery is cancelled none
+ * does, though the queue may not be emptied yet. */
+static struct nursery_task *
+oldest_locked(const struct nursery *n)
+{
+	bool cancelled = nur_token_level(&n->token) >= NURSERY_CANCEL;
+	struct nursery_task *t;
+	struct nur_link *l;
+
+	NUR_LIST_FOREACH(l, &n->queue) {
+		t = NUR_CONTAINER(l, struct nursery_task, link);
+		if (!cancelled || (t->flags & NURSERY_TASK_FINAL) != 0)
+			return t;
+	}
+	return NULL;
+}
+
+/* It gets a place; NULL: no place, or nobody wants one. */
 static struct nursery_task *
 dequeue_locked(struct nursery *n)
 {
-	struct nursery_task *t;
+	struct nursery_task *t = has_new_place(n) ? oldest_locked(n) : NULL;
 
-	if (nur_list_empty(&n->queue) || !has_new_place(n))
+	if (t == NULL)
 		return NULL;
-	t = NUR_CONTAINER(nur_list_pop(&n->queue), struct nursery_task, link);
+	nur_list_remove(&t->link);
 	n->queued--;
 	n->running++;
 	nur_list_append(&n->tasks, &t->link);

@@ -478,7 +478,9 @@ START_TEST(test_failure_on_done_is_serialised_and_complete)
 }
 END_TEST
 
-/* Queued tasks that are discarded are reported as well, each once. */
+/* Queued tasks that are discarded are reported as well, each once.  Before
+ * the cancel all those that count may have run, and two that wait have got a
+ * place; after it none starts. */
 START_TEST(test_failure_on_done_may_cancel)
 {
 	struct nursery_task_attr ta = NURSERY_TASK_ATTR_INIT;
@@ -511,7 +513,7 @@ START_TEST(test_failure_on_done_may_cancel)
 	ck_assert_int_eq(log.wrong, 0);
 	ck_assert_uint_eq(log.never_ran, c.discarded);
 	ck_assert_uint_eq(log.succeeded, c.succeeded);
-	ck_assert_uint_ge(c.discarded, 50);
+	ck_assert_uint_ge(c.discarded, 48);
 	ck_assert_int_eq(nursery_report_cause(r, &cause), 0);
 	ck_assert_int_eq(cause.code, 88);
 	nursery_report_free(r);
