@@ -16,6 +16,24 @@ struct nur_mutex nur_pool_lock = NUR_MUTEX_INIT(NUR_RANK_POOL);
 static struct nur_link idle = { &idle, &idle };
 static uint64_t idle_count, thread_count;
 
+static bool
+is_oldest_locked(const struct nur_thr *thr)
+{
+	return idle.next == &thr->idle;
+}
+
+/* P3: another one is the oldest then, and has to learn it. */
+static void
+leave_idle_locked(struct nur_thr *thr)
+{
+	bool was_oldest = is_oldest_locked(thr);
+
+	nur_list_remove(&thr->idle);
+	idle_count--;
+	if (was_oldest && !nur_list_empty(&idle))
+		nur_unpark(NUR_CONTAINER(idle.next, struct nur_thr, idle));
+}
+
 static struct nur_thr *
 pop_idle_locked(size_t stack_size)
 {
@@ -25,8 +43,7 @@ pop_idle_locked(size_t stack_size)
 	for (l = idle.prev; l != &idle; l = l->prev) {
 		thr = NUR_CONTAINER(l, struct nur_thr, idle);
 		if (thr->stack_size >= stack_size) {
-			nur_list_remove(l);
-			idle_count--;
+			leave_idle_locked(thr);
 			return thr;
 		}
 	}
@@ -48,12 +65,35 @@ retire(struct nur_thr *self)
 
 	nur_lock(&nur_pool_lock);
 	task = handed(self);
-	if (task == NULL) {
-		nur_list_remove(&self->idle);
-		idle_count--;
-	}
+	if (task == NULL)
+		leave_idle_locked(self);
 	nur_unlock(&nur_pool_lock);
 	return task;
+}
+
+static bool
+become_idle(struct nur_thr *self)
+{
+	bool oldest;
+
+	nur_store_relaxed(&self->handed, NULL);
+	nur_lock(&nur_pool_lock);
+	nur_list_append(&idle, &self->idle);
+	idle_count++;
+	oldest = is_oldest_locked(self);
+	nur_unlock(&nur_pool_lock);
+	return oldest;
+}
+
+static bool
+is_oldest(const struct nur_thr *self)
+{
+	bool oldest;
+
+	nur_lock(&nur_pool_lock);
+	oldest = is_oldest_locked(self);
+	nur_unlock(&nur_pool_lock);
+	return oldest;
 }
 
 /* Waits for the next task; NULL when this thread has idled long enough. */
@@ -62,15 +102,12 @@ next_task(struct nur_thr *self)
 {
 	int64_t until = nur_now() + IDLE_FOR;
 	struct nursery_task *task;
+	bool oldest;
 
 	nur_vacant_release(self, NULL);
-	nur_store_relaxed(&self->handed, NULL);
-	nur_lock(&nur_pool_lock);
-	nur_list_append(&idle, &self->idle);
-	idle_count++;
-	nur_unlock(&nur_pool_lock);
-	for (;;) {
-		if (nur_park(self, until) == ETIMEDOUT)
+	for (oldest = become_idle(self);; oldest = is_oldest(self)) {
+		if (nur_park(self, oldest ? until : NURSERY_NEVER) ==
+		    ETIMEDOUT)
 			return retire(self);
 		task = handed(self);
 		if (task != NULL)

@@ -6,6 +6,8 @@
  *     never behind another task.
  * P2  An idle thread is taken by exactly one: it leaves the idle list under
  *     the pool lock, by the starter or by itself when it retires.
+ * P3  Only the thread that has idled longest sleeps with a timer, which costs
+ *     when it is set and again when it is taken back.
  */
 #ifndef NUR_SCHED_POOL_H
 #define NUR_SCHED_POOL_H
