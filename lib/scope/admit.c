@@ -48,18 +48,24 @@ has_queue_room(const struct nursery *n)
 	return n->attr.max_queued == 0 || n->queued < n->attr.max_queued;
 }
 
-/* The oldest in the queue that may start.  Once the nursery is cancelled none
- * does, though the queue may not be emptied yet. */
+/* Once the nursery is cancelled no more tasks start, though the queue may not
+ * be emptied yet. */
+static bool
+may_start(const struct nursery *n, const struct nursery_task *t)
+{
+	return nur_token_level(&n->token) < NURSERY_CANCEL ||
+	    (t->flags & NURSERY_TASK_FINAL) != 0;
+}
+
 static struct nursery_task *
 oldest_locked(const struct nursery *n)
 {
-	bool cancelled = nur_token_level(&n->token) >= NURSERY_CANCEL;
 	struct nursery_task *t;
 	struct nur_link *l;
 
 	NUR_LIST_FOREACH(l, &n->queue) {
 		t = NUR_CONTAINER(l, struct nursery_task, link);
-		if (!cancelled || (t->flags & NURSERY_TASK_FINAL) != 0)
+		if (may_start(n, t))
 			return t;
 	}
 	return NULL;
@@ -80,19 +86,43 @@ dequeue_locked(struct nursery *n)
 	return t;
 }
 
+static void
+discard(struct nursery_task *t)
+{
+	struct nursery_task *none = NULL;
+
+	if (t->discard != NULL)
+		t->discard(t->arg);
+	nur_task_finish(t, &none);
+}
+
+/* No thread was to be had for t, which had a place.  False: it cannot go back
+ * to the queue, where a cancel that came meanwhile did not find it. */
+static bool
+put_back_locked(struct nursery *n, struct nursery_task *t)
+{
+	nur_list_remove(&t->link);
+	n->running--;
+	nur_room_changed_locked(n);
+	if (!may_start(n, t))
+		return false;
+	n->queued++;
+	nur_list_prepend(&n->queue, &t->link);	/* it was the oldest */
+	return true;
+}
+
 void
 nur_requeue(struct nursery *n, struct nursery_task *t)
 {
+	bool kept;
+
 	nur_lock(&n->lock);
-	nur_list_remove(&t->link);
-	n->running--;
-	n->queued++;
-	nur_list_prepend(&n->queue, &t->link);	/* it was the oldest */
-	nur_room_changed_locked(n);
+	kept = put_back_locked(n, t);
+	nur_done_changed_locked(n);
+	/* Not ours any more, if it is back in the queue. */
 	nur_nursery_unlock(n);
-	/* A cancel that came meanwhile did not find it in the queue. */
-	if (nur_token_level(&n->token) >= NURSERY_CANCEL)
-		nur_nursery_cancelled(n);
+	if (!kept)
+		discard(t);
 }
 
 struct nursery_task *
@@ -116,8 +146,11 @@ nur_fill_places_locked(struct nursery *n)
 		nur_room_changed_locked(n);
 		nur_nursery_unlock(n);
 		rc = nur_pool_start(t, n->attr.stack_size);
-		if (rc != 0)
-			nur_requeue(n, t);
+		nur_lock(&n->lock);
+		if (rc == 0 || put_back_locked(n, t))
+			continue;
+		nur_nursery_unlock(n);
+		discard(t);
 		nur_lock(&n->lock);
 	}
 	return rc == 0;
@@ -315,15 +348,15 @@ void
 nur_nursery_cancelled(void *nursery)
 {
 	struct nursery *n = nursery;
-	struct nursery_task *t, *none = NULL;
 	struct nur_link drop, *l, *next;
+	struct nursery_task *t;
 
 	nur_list_init(&drop);
 	nur_lock(&n->lock);
 	for (l = n->queue.next; l != &n->queue; l = next) {
 		next = l->next;
 		t = NUR_CONTAINER(l, struct nursery_task, link);
-		if ((t->flags & NURSERY_TASK_FINAL) != 0)
+		if (may_start(n, t))
 			continue;
 		nur_list_remove(l);
 		n->queued--;
@@ -331,10 +364,6 @@ nur_nursery_cancelled(void *nursery)
 	}
 	nur_room_changed_locked(n);
 	nur_nursery_unlock(n);
-	while ((l = nur_list_pop(&drop)) != NULL) {
-		t = NUR_CONTAINER(l, struct nursery_task, link);
-		if (t->discard != NULL)
-			t->discard(t->arg);
-		nur_task_finish(t, &none);
-	}
+	while ((l = nur_list_pop(&drop)) != NULL)
+		discard(NUR_CONTAINER(l, struct nursery_task, link));
 }

@@ -302,7 +302,9 @@ nursery_adopt(struct nursery *n)
 void
 nur_done_changed_locked(struct nursery *n)
 {
-	if (n->unfinished != 0 && n->inner != 0)
+	/* Who waits has to look when all are done; or when one that is queued
+	 * has nobody to run it (N6). */
+	if (n->unfinished != 0 && (n->running != 0 || n->queued == 0))
 		return;
 	/* Relaxed: moves under the lock; sleepers read it there too. */
 	nur_store_relaxed(&n->done_seq, nur_load_relaxed(&n->done_seq) + 1);
