@@ -533,6 +533,35 @@ START_TEST(test_scope_simultaneous_failures_have_one_first)
 }
 END_TEST
 
+/* ---- places that become free through a cancel ---- */
+
+#define PLACES	2
+
+/* Those that run end because of the cancel, so that none of the others, who
+ * want their places, may start. */
+START_TEST(test_scope_cancel_comes_before_the_places_that_it_frees)
+{
+	struct nursery_attr a = NURSERY_ATTR_INIT;
+	struct nursery *n;
+	unsigned round;
+	int ran = 0, i;
+
+	a.max_running = PLACES;
+	for (round = 0; round < rounds(300); round++) {
+		n = open_root(&a);
+		for (i = 0; i < PLACES; i++)
+			ck_assert_int_eq(nursery_spawn(n,
+			    task_until_cancelled, NULL), 0);
+		for (i = 0; i < 20; i++)
+			ck_assert_int_eq(nursery_spawn(n, task_count, &ran),
+			    0);
+		nursery_cancel(n);
+		ck_assert_int_eq(nursery_close(&n), ECANCELED);
+		ck_assert_int_eq(ran, 0);
+	}
+}
+END_TEST
+
 int
 main(void)
 {
@@ -546,6 +575,8 @@ main(void)
 	tcase_add_test(c, test_scope_inner_nurseries_that_others_find);
 	tcase_add_test(c, test_scope_handles_go_while_it_closes);
 	tcase_add_test(c, test_scope_simultaneous_failures_have_one_first);
+	tcase_add_test(c,
+	    test_scope_cancel_comes_before_the_places_that_it_frees);
 	suite_add_tcase(s, c);
 	announce_seed("stress_scope");
 	return run_suite(s);
