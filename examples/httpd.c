@@ -343,9 +343,9 @@ main(int argc, char **argv)
 	(void)sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){ 0 });
 	s.header_time = o.header * NURSERY_SECOND;
 	s.idle_time = o.idle * NURSERY_SECOND;
-	s.max_connections = raise_limit(o.connections);
 	s.root = open_root(o.root);
 	s.listener = open_listener(&o);
+	s.max_connections = raise_limit(o.connections);
 	rc = start(&s);
 	if (rc != 0)
 		die(FAILED, "cannot start: %s", strerror(rc));
