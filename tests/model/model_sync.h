@@ -91,7 +91,7 @@ void model_mutex_yield(const void *m);
 #define nur_raw_mutex_contended(m)	model_mutex_contended(m)
 #define nur_raw_mutex_yield(m)		model_mutex_yield(m)
 #define nur_cpu_relax()			model_yield()
-#define nur_cpu_rest()			model_yield()
+#define nur_cpu_rest()			((void)0)
 void model_yield(void);
 
 /* ---- futex: the nur_futex_ functions are made of these ---- */
