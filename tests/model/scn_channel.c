@@ -177,7 +177,7 @@ channel_cancel_and_room(void)
 static void
 channel_deadline_and_item(void)
 {
-	struct party one = { NULL, 1000, 0, -1 };
+	struct party one = { NULL, nursery_after(1000), 0, -1 };
 	struct party two = { NULL, NURSERY_NEVER, 0, -1 };
 	struct model_thread *a, *b;
 
