@@ -389,7 +389,8 @@ send_stream(struct stream *s, struct rng *r, int from)
 		    rng_below(r, 4) == 0 ? nursery_after((int64_t)
 		    rng_below(r, 20) * NURSERY_US) : patience());
 		s->sent[i] = rc == 0;
-		if (rc == ECANCELED)
+		/* Only the low one may be cancelled, or find the end. */
+		if (from == 0 && (rc == ECANCELED || rc == EPIPE))
 			break;
 		if (rc != 0 && rc != ETIMEDOUT)
 			__atomic_store_n(&s->wrong, 1, __ATOMIC_SEQ_CST);
