@@ -32,8 +32,12 @@ libnursery_core_la_SOURCES = \
 	lib/io/blocking.c \
 	lib/io/call.c \
 	lib/io/call.h \
+	lib/io/channel.c \
 	lib/io/io.c \
+	lib/io/knock.c \
+	lib/io/knock.h \
 	lib/io/later.c \
+	lib/io/posix.c \
 	lib/sched/pool.c \
 	lib/sched/pool.h \
 	lib/scope/admit.c \

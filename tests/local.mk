@@ -20,7 +20,9 @@ libtest_la_CFLAGS = $(TEST_CFLAGS)
 
 API_TESTS = \
 	test_callback \
+	test_channel \
 	test_close \
+	test_cond \
 	test_cost \
 	test_dump \
 	test_environment \
@@ -51,6 +53,7 @@ STRESS_TESTS = \
 	stress_release \
 	stress_scope \
 	stress_signal \
+	stress_sync \
 	stress_tree
 check_PROGRAMS += $(API_TESTS) $(UNIT_TESTS) $(STRESS_TESTS) test_fault
 
@@ -89,6 +92,11 @@ stress_signal_CPPFLAGS = $(TEST_FLAGS)
 stress_signal_CFLAGS = $(TEST_CFLAGS)
 stress_signal_LDADD = $(TEST_LIBS)
 
+stress_sync_SOURCES = tests/stress/stress_sync.c
+stress_sync_CPPFLAGS = $(TEST_FLAGS)
+stress_sync_CFLAGS = $(TEST_CFLAGS)
+stress_sync_LDADD = $(TEST_LIBS)
+
 stress_tree_SOURCES = tests/stress/stress_tree.c
 stress_tree_CPPFLAGS = $(TEST_FLAGS)
 stress_tree_CFLAGS = $(TEST_CFLAGS)
@@ -99,10 +107,20 @@ test_callback_CPPFLAGS = $(TEST_FLAGS)
 test_callback_CFLAGS = $(TEST_CFLAGS)
 test_callback_LDADD = $(TEST_LIBS)
 
+test_channel_SOURCES = tests/api/test_channel.c
+test_channel_CPPFLAGS = $(TEST_FLAGS)
+test_channel_CFLAGS = $(TEST_CFLAGS)
+test_channel_LDADD = $(TEST_LIBS)
+
 test_close_SOURCES = tests/api/test_close.c
 test_close_CPPFLAGS = $(TEST_FLAGS)
 test_close_CFLAGS = $(TEST_CFLAGS)
 test_close_LDADD = $(TEST_LIBS)
+
+test_cond_SOURCES = tests/api/test_cond.c
+test_cond_CPPFLAGS = $(TEST_FLAGS)
+test_cond_CFLAGS = $(TEST_CFLAGS)
+test_cond_LDADD = $(TEST_LIBS)
 
 test_cost_SOURCES = tests/api/test_cost.c
 test_cost_CPPFLAGS = $(TEST_FLAGS)

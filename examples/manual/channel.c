@@ -1,21 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* A pipe as a bounded queue: many tasks send, one receives. */
+/* Many tasks send through a channel, two receive; the close is the end. */
 #include <err.h>
 #include <errno.h>
-#include <limits.h>
 #include <nursery.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 struct item {
 	int from;
 	int value;
 };
-_Static_assert(sizeof(struct item) <= PIPE_BUF,
-    "a write of one item is never torn by another writer's");
 
-static int queue[2];
+static struct nursery_channel *queue;
 
 static int
 sender(struct nursery_token *token, void *arg)
@@ -24,22 +21,21 @@ sender(struct nursery_token *token, void *arg)
 	int rc = 0;
 
 	for (it.value = 1; it.value <= 100 && rc == 0; it.value++)
-		rc = nursery_write_all(token, queue[1], &it, sizeof it, NULL,
-		    NURSERY_NEVER);
+		rc = nursery_channel_send(token, queue, &it, NURSERY_NEVER);
 	return rc;
 }
 
 static int
 receiver(struct nursery_token *token, void *arg)
 {
-	long *sum = arg;
+	atomic_long *sum = arg;
 	struct item it;
 	int rc;
 
-	while ((rc = nursery_read_full(token, queue[0], &it, sizeof it, NULL,
+	while ((rc = nursery_channel_recv(token, queue, &it,
 	    NURSERY_NEVER)) == 0)
-		*sum += it.value;
-	return rc == EPIPE ? 0 : rc;	/* EPIPE: all senders have ended */
+		atomic_fetch_add(sum, it.value);
+	return rc == EPIPE ? 0 : rc;	/* EPIPE: closed, and all is out */
 }
 
 /* The senders have a nursery of their own: its close is their end. */
@@ -57,26 +53,37 @@ send_all(void)
 	return rc;
 }
 
+/* Returns when no task uses the queue any more. */
+static int
+run(atomic_long *sum)
+{
+	nursery_auto struct nursery *n = NULL;
+	int i, rc;
+
+	rc = nursery_open(&n, NULL);
+	for (i = 0; i < 2 && rc == 0; i++)
+		rc = nursery_spawn(n, receiver, sum);
+	if (rc == 0)
+		rc = send_all();
+	nursery_channel_close(queue);
+	if (rc == 0)
+		rc = nursery_close(&n);
+	return rc;
+}
+
 int
 main(void)
 {
-	nursery_auto struct nursery *n = NULL;
-	long sum = 0;
+	atomic_long sum = 0;
 	int rc;
 
-	if (pipe(queue) != 0)
-		err(1, "pipe");
-	rc = nursery_open(&n, NULL);
-	if (rc == 0)
-		rc = nursery_spawn(n, receiver, &sum);
-	if (rc == 0)
-		rc = send_all();
-	close(queue[1]);
-	if (rc == 0)
-		rc = nursery_close(&n);
+	rc = nursery_channel_new(&queue, sizeof(struct item), 16);
+	if (rc != 0)
+		errx(1, "channel: %s", strerror(rc));
+	rc = run(&sum);
+	nursery_channel_free(queue);
 	if (rc != 0)
 		errx(1, "%s", strerror(rc));
-	printf("sum %ld\n", sum);
-	close(queue[0]);
+	printf("sum %ld\n", atomic_load(&sum));
 	return 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Waits on a condition variable of one's own, with a token: a callback. */
+/* A box with a mutex and a condition variable, waited for with a token. */
 #include <err.h>
 #include <errno.h>
 #include <nursery.h>
@@ -13,37 +13,20 @@ struct box {
 	int items;
 };
 
-/* Takes the lock, so that the waiter is not between test and wait. */
-static void
-wake(void *arg)
-{
-	struct box *b = arg;
-
-	pthread_mutex_lock(&b->lock);
-	pthread_cond_broadcast(&b->changed);
-	pthread_mutex_unlock(&b->lock);
-}
-
 /* Takes an item: 0, or ECANCELED.  An item that is there comes first. */
 static int
 take(struct box *b, struct nursery_token *token)
 {
-	struct nursery_callback cb = { 0 };
-	int rc;
+	int rc = 0;
 
-	/* Register and remove without the lock: wake() takes it. */
-	rc = nursery_token_on_cancel(token, &cb, wake, b);
-	if (rc != 0)
-		return rc;
 	pthread_mutex_lock(&b->lock);
-	while (b->items == 0 && !nursery_token_is_cancelled(token))
-		pthread_cond_wait(&b->changed, &b->lock);
-	if (b->items > 0)
+	while (b->items == 0 && rc == 0)
+		rc = nursery_cond_wait(token, &b->changed, &b->lock,
+		    NURSERY_NEVER);
+	/* The mutex is held, whatever came back. */
+	if (rc == 0)
 		b->items--;
-	else
-		rc = ECANCELED;
 	pthread_mutex_unlock(&b->lock);
-	nursery_callback_remove(&cb);
 	return rc;
 }
 

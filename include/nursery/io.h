@@ -115,37 +115,69 @@ pid_t nursery_waitpid(struct nursery_token *t, pid_t pid, int *status,
 /* ---- plain POSIX objects ---- */
 
 /*
- * Waits on c with m, which is held on return, whatever it returns.
- * Not built yet: ENOTSUP; m stays locked throughout.
+ * As pthread_cond_wait(3), by error number: 0 after a wake-up, which may be
+ * spurious; ECANCELED or ETIMEDOUT.  m is held on return, whatever it
+ * returns.  From the cancel or the deadline on c is broadcast until this
+ * waiter has left, so others may wake spuriously; before it returns
+ * ECANCELED or ETIMEDOUT it wakes the others itself, so that no signal is
+ * lost.  Who cancels may hold m.  A mutex's own errors are returned as they
+ * are; ENOMEM and EAGAIN: nothing was waited for.
  */
 int nursery_cond_wait(struct nursery_token *t, pthread_cond_t *c,
     pthread_mutex_t *m, int64_t deadline);
 
-/* As sem_wait(3), by error number.  Not built yet: ENOTSUP. */
+/*
+ * As sem_wait(3), by error number: 0, and one post was taken; or ECANCELED
+ * or ETIMEDOUT, and none was.  Nothing is ever posted: the wait is
+ * interrupted, by the library's own signal.  A deadline in the past makes a
+ * try.  ENOMEM, EAGAIN, EBUSY: it cannot be, and nothing was waited for.
+ */
 int nursery_sem_wait(struct nursery_token *t, sem_t *s, int64_t deadline);
 
 /* ---- channels ---- */
 
-/* A bounded queue of items of one size, many to many.  Opaque. */
+/*
+ * A bounded queue of items of one size, many to many, first in, first out.
+ * Items are copied in and out.  Opaque.  Any thread may use it, in a task or
+ * not; after a fork, in the child, it is inert.
+ */
 struct nursery_channel;
 
-/* Makes a channel.  Not built yet: ENOTSUP. */
+/*
+ * Makes a channel for at most `capacity` items of `item_size` bytes, both
+ * above 0, and gets all the memory that it will need.  0, EINVAL, ENOMEM.
+ */
 int nursery_channel_new(struct nursery_channel **out, size_t item_size,
     size_t capacity);
 
-/* Puts a copy of *item in, waits for room.  Not built yet: ENOTSUP. */
+/*
+ * Puts a copy of *item in, waiting for room: 0, and it is in; or ECANCELED,
+ * ETIMEDOUT, or EPIPE once the channel is closed, and it is not.  A deadline
+ * in the past makes a try.  ENOMEM: no memory for the thread's first wait.
+ */
 int nursery_channel_send(struct nursery_token *t, struct nursery_channel *c,
     const void *item, int64_t deadline);
 
-/* Takes the oldest item, waits for one.  Not built yet: ENOTSUP. */
+/*
+ * Takes the oldest item out, waiting for one, and copies it to *item: 0; or
+ * ECANCELED or ETIMEDOUT, and none was taken; or EPIPE: the channel is
+ * closed, and nothing is left in it.
+ */
 int nursery_channel_recv(struct nursery_token *t, struct nursery_channel *c,
     void *item, int64_t deadline);
 
-/* send: EPIPE; recv: what is left, then EPIPE.  Not built yet, and there is
- * no channel to close: nothing happens. */
+/*
+ * From now on sends return EPIPE, those that wait for room, too; receivers
+ * get what is left, and then EPIPE.  Does not block, may be called again,
+ * and by anybody; NULL is ignored.
+ */
 void nursery_channel_close(struct nursery_channel *c);
 
-/* Frees a channel that nobody uses.  Not built yet: nothing happens. */
+/*
+ * Frees a channel that nobody uses any more, with what is left in it.  Who
+ * got the last item, or the EPIPE, may do so at once.  While somebody waits
+ * in it: aborts.  NULL is ignored.
+ */
 void nursery_channel_free(struct nursery_channel *c);
 
 /* ---- calls of others that block ---- */

@@ -20,6 +20,8 @@ enum nur_rank {
 	NUR_RANK_TREE,	   /* shape of the token trees         token/tree.c */
 	NUR_RANK_TIMER,	   /* heap of deadlines                token/timer.c */
 	NUR_RANK_CALLBACK, /* who runs which callback          token/callback.c */
+	NUR_RANK_KNOCK,	   /* condition variables to be woken  io/knock.c */
+	NUR_RANK_CHANNEL,  /* one channel: ring, who waits     io/channel.c */
 	NUR_RANK_THR,	   /* list of thread records           base/thr.c */
 	NUR_RANK_SLAB,	   /* free lists                       base/slab.c */
 };
@@ -59,6 +61,14 @@ nur_lock(struct nur_mutex *m)
 {
 	nur_rank_push(m);
 	nur_raw_mutex_lock(&m->raw);
+}
+
+/* See nur_raw_mutex_lock_patiently(). */
+static inline void
+nur_lock_patiently(struct nur_mutex *m)
+{
+	nur_rank_push(m);
+	nur_raw_mutex_lock_patiently(&m->raw);
 }
 
 static inline void

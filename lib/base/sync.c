@@ -20,6 +20,9 @@ __thread struct nur_thr *nur_tls_self;
 bool nur_asymmetric;
 
 #define SPINS		64	/* about 3 us: a holder is seldom longer at it */
+#define PATIENCE	32	/* about 1.5 us, a few times what a holder takes; */
+#define MOST_PATIENCE	128	/* and about 10 us in all: then it sleeps */
+#define REST		128	/* about 6 us: a wake-up costs several of it */
 #define YIELD_SPINS	4000	/* about 0.2 ms: a sleeper has come by then */
 
 /* ---- the asymmetric barrier ---- */
@@ -67,6 +70,19 @@ nur_heavy_barrier(void)
 
 /* ---- the mutex ---- */
 
+static void
+relax(int turns)
+{
+	while (turns-- > 0)
+		nur_cpu_relax();
+}
+
+void
+nur_cpu_rest(void)
+{
+	relax(REST);
+}
+
 void
 nur_raw_mutex_lock_slow(nur_raw_mutex *m)
 {
@@ -83,6 +99,30 @@ nur_raw_mutex_lock_slow(nur_raw_mutex *m)
 	/* 2 from now on, also when we get it: others may sleep beside us. */
 	while (nur_exchange_acq_rel(&m->state, 2) != 0)
 		(void)nur_futex_wait(&m->state, 2, INT64_MAX);
+}
+
+static bool
+try_lock(nur_raw_mutex *m)
+{
+	uint32_t unheld = 0;
+
+	return nur_load_relaxed(&m->state) == 0 &&
+	    nur_cas_acq_rel(&m->state, &unheld, 1);
+}
+
+void
+nur_raw_mutex_lock_patiently(nur_raw_mutex *m)
+{
+	int turns = PATIENCE;
+
+	while (!try_lock(m)) {
+		if (turns > MOST_PATIENCE) {
+			nur_raw_mutex_lock(m);
+			return;
+		}
+		relax(turns);
+		turns *= 2;
+	}
 }
 
 void
@@ -129,6 +169,31 @@ nur_futex_gather(uint32_t *word, uint32_t *at)
 {
 	(void)syscall(SYS_futex, word, FUTEX_REQUEUE_PRIVATE, 0, 1, at, 0);
 }
+
+/* ---- condition variables of the program's ---- */
+
+int
+nur_cond_wait(pthread_cond_t *c, pthread_mutex_t *m)
+{
+	return pthread_cond_wait(c, m);
+}
+
+int
+nur_cond_try(pthread_cond_t *c, pthread_mutex_t *m)
+{
+	/* Past on every clock that c may have been given. */
+	const struct timespec past = { 0, 0 };
+
+	return pthread_cond_timedwait(c, m, &past);
+}
+
+void
+nur_cond_broadcast(pthread_cond_t *c)
+{
+	(void)pthread_cond_broadcast(c);
+}
+
+/* ---- threads ---- */
 
 struct start {
 	void (*fn)(void *);

@@ -87,6 +87,9 @@ nur_cpu_relax(void)
 #endif
 }
 
+/* Some microseconds, for one who would else sleep and be woken soon. */
+void nur_cpu_rest(void);
+
 /*
  * A mutex in one word: 0 free, 1 held, 2 held and somebody may sleep.  The
  * last is why it is ours: a holder can tell that it keeps others waiting.
@@ -119,6 +122,11 @@ nur_raw_mutex_unlock(nur_raw_mutex *m)
 		nur_futex_wake(&m->state, 1);
 }
 
+/* For a mutex that is held for moments, by many: who finds it held keeps away
+ * from it a while, so that the holder may have it again and again without
+ * sending its line to and fro. */
+void nur_raw_mutex_lock_patiently(nur_raw_mutex *m);
+
 /* For the holder: whether somebody sleeps, or did, for the mutex. */
 static inline bool
 nur_raw_mutex_contended(nur_raw_mutex *m)
@@ -129,6 +137,14 @@ nur_raw_mutex_contended(nur_raw_mutex *m)
 /* For the holder: lets one of those who sleep have the mutex, then takes it
  * back. */
 void nur_raw_mutex_yield(nur_raw_mutex *m);
+
+/*
+ * A program's own condition variable.  nur_cond_try lets the mutex go and
+ * takes it back without a sleep: ETIMEDOUT, or the mutex's own error.
+ */
+int nur_cond_wait(pthread_cond_t *c, pthread_mutex_t *m);
+int nur_cond_try(pthread_cond_t *c, pthread_mutex_t *m);
+void nur_cond_broadcast(pthread_cond_t *c);
 
 /* The calling thread's record; see thr.h.  One pointer, so that the model
  * build, where all threads share one system thread, can replace it. */

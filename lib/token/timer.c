@@ -10,6 +10,7 @@
 #define STACK	((size_t)256 * 1024)
 #define LINGER	NURSERY_SECOND	/* the thread leaves when unused this long */
 
+void (*nur_timer_call_hook)(void *owner);
 struct nur_mutex nur_timer_lock = NUR_MUTEX_INIT(NUR_RANK_TIMER);
 
 /* under nur_timer_lock: a 4-ary heap, earliest first */
@@ -130,6 +131,13 @@ fire_one(int64_t now)
 		return false;
 	}
 	t = heap[0];
+	if (t->kind == NUR_TIMER_CALL) {
+		take_out_locked(t);
+		nur_timer_call_hook(t->owner);
+		nur_unlock(&nur_timer_lock);
+		nur_unlock(&nur_tree_lock);
+		return true;
+	}
 	if (t->kind == NUR_TIMER_RESEND) {
 		take_out_locked(t);
 		nur_interrupt_again_locked(t->owner);

@@ -18,9 +18,12 @@ void nur_timer_init(struct nur_timer *t, enum nur_timer_kind kind, void *owner);
 /* (Re)arms; NURSERY_NEVER disarms. */
 void nur_timer_arm(struct nur_timer *t, int64_t when);
 /* When it returns the timer is not in the heap and does not fire as a
- * resend; token timers also need the tree lock. */
+ * resend or a call; token timers also need the tree lock. */
 void nur_timer_disarm(struct nur_timer *t);
 void nur_timer_after_fork(void);
+
+/* A timer of kind CALL is due: with its owner, timer lock held; set by io/. */
+extern void (*nur_timer_call_hook)(void *owner);
 
 extern struct nur_mutex nur_timer_lock;
 

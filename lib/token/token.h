@@ -64,7 +64,8 @@ struct nur_timer {
 	int64_t when;		/* NURSERY_NEVER: not in the heap */
 	size_t slot;		/* in the heap; SIZE_MAX: not in it */
 	enum nur_timer_kind {
-		NUR_TIMER_DEADLINE, NUR_TIMER_SHIELD, NUR_TIMER_RESEND
+		NUR_TIMER_DEADLINE, NUR_TIMER_SHIELD, NUR_TIMER_RESEND,
+		NUR_TIMER_CALL
 	} kind;
 	void *owner;
 };

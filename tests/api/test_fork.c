@@ -19,6 +19,9 @@ static struct nursery_token *t, *cancelled, *below;
 static struct nursery_callback cb, fresh;
 static struct gate gate;
 static int ran;
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
+static sem_t sem;
 
 static int faults;
 
@@ -44,6 +47,11 @@ make_inheritance(void)
 	ck_assert_int_eq(nursery_token_on_cancel(t, &cb, count_up, &ran), 0);
 	ck_assert_int_eq(nursery_spawn(n, task_at_gate, &gate), 0);
 	gate_await(&gate, 1);
+	/* Whatever thread serves such waits is the parent's. */
+	pthread_mutex_lock(&mutex);
+	ck_assert_int_eq(nursery_cond_wait(NULL, &cond, &mutex,
+	    nursery_after(NURSERY_MS)), ETIMEDOUT);
+	pthread_mutex_unlock(&mutex);
 }
 
 static void
@@ -155,6 +163,9 @@ io_in_child(void)
 	size_t done = 99;
 
 	EXPECT(nursery_sleep(t, NURSERY_NEVER) == EOWNERDEAD);
+	EXPECT(nursery_cond_wait(t, &cond, &mutex, NURSERY_NEVER) ==
+	    EOWNERDEAD);
+	EXPECT(nursery_sem_wait(t, &sem, NURSERY_NEVER) == EOWNERDEAD);
 	EXPECT(error_of(nursery_poll(t, &p, 1, NURSERY_NEVER)) ==
 	    EOWNERDEAD);
 	EXPECT(error_of(nursery_read(t, 0, &byte, 1, NURSERY_NEVER)) ==
@@ -227,6 +238,14 @@ new_in_child(void *unused)
 	EXPECT(nursery_close(&mine) == 0);
 	EXPECT(count == 10);
 	EXPECT(nursery_sleep(NULL, 1) == 0);
+	/* With threads of the child's own, if the parent had some. */
+	sem_init(&sem, 0, 0);
+	EXPECT(nursery_sem_wait(NULL, &sem, nursery_after(NURSERY_MS)) ==
+	    ETIMEDOUT);
+	pthread_mutex_lock(&mutex);
+	EXPECT(nursery_cond_wait(NULL, &cond, &mutex, nursery_after(
+	    NURSERY_MS)) == ETIMEDOUT);
+	pthread_mutex_unlock(&mutex);
 	nursery_token_unref(k);
 	nursery_token_unref(p);
 	EXPECT(nursery_get_stats(&s) == 0);

@@ -544,6 +544,79 @@ report_rows(void)
 /* ---- calls ---- */
 
 static void
+channel_rows(void)
+{
+	struct nursery_channel *full = NULL;
+	char byte = 1;
+
+	ck_assert_int_eq(nursery_channel_new(&full, 1, 1), 0);
+	ck_assert_int_eq(nursery_channel_send(NULL, full, &byte, 0), 0);
+	ROW(nursery_channel_new, EINVAL, nursery_channel_new(NULL, 1, 1));
+	ROW(nursery_channel_new, EINVAL, nursery_channel_new(&out_channel, 0,
+	    1));
+	ROW(nursery_channel_new, EINVAL, nursery_channel_new(&out_channel, 1,
+	    0));
+	ROW(nursery_channel_new, ENOMEM, nursery_channel_new(&out_channel,
+	    SIZE_MAX, 2));
+	ROW(nursery_channel_send, EINVAL, nursery_channel_send(t, NULL,
+	    &byte, NURSERY_NEVER));
+	ROW(nursery_channel_send, EINVAL, nursery_channel_send(t, full, NULL,
+	    NURSERY_NEVER));
+	ROW(nursery_channel_send, ETIMEDOUT, nursery_channel_send(t, full,
+	    &byte, 0));
+	ROW(nursery_channel_send, ETIMEDOUT, nursery_channel_send(t, full,
+	    &byte, INT64_MIN));
+	ROW(nursery_channel_send, ECANCELED, nursery_channel_send(cancelled,
+	    full, &byte, NURSERY_NEVER));
+	ROW(nursery_channel_recv, EINVAL, nursery_channel_recv(t, NULL,
+	    &byte, NURSERY_NEVER));
+	ROW(nursery_channel_recv, EINVAL, nursery_channel_recv(t, full, NULL,
+	    NURSERY_NEVER));
+	ROW(nursery_channel_recv, ECANCELED, nursery_channel_recv(cancelled,
+	    full, &byte, NURSERY_NEVER));
+	NOTHING(nursery_channel_close, nursery_channel_close(NULL));
+	NOTHING(nursery_channel_free, nursery_channel_free(NULL));
+	/* All this took nothing out and put nothing in. */
+	ROW(nursery_channel_recv, 0, nursery_channel_recv(t, full, &byte,
+	    0));
+	ROW(nursery_channel_recv, ETIMEDOUT, nursery_channel_recv(t, full,
+	    &byte, 0));
+	nursery_channel_free(full);
+}
+
+static void
+sync_rows(void)
+{
+	pthread_mutex_t m = PTHREAD_MUTEX_INITIALIZER;
+	pthread_cond_t c = PTHREAD_COND_INITIALIZER;
+	sem_t sem;
+
+	/* The mutex is held on return, whatever is returned. */
+	pthread_mutex_lock(&m);
+	ROW(nursery_cond_wait, EINVAL, nursery_cond_wait(t, NULL, &m,
+	    NURSERY_NEVER));
+	ROW(nursery_cond_wait, EINVAL, nursery_cond_wait(t, &c, NULL,
+	    NURSERY_NEVER));
+	ROW(nursery_cond_wait, ECANCELED, nursery_cond_wait(cancelled, &c,
+	    &m, NURSERY_NEVER));
+	ROW(nursery_cond_wait, ETIMEDOUT, nursery_cond_wait(t, &c, &m, 0));
+	ROW(nursery_cond_wait, ETIMEDOUT, nursery_cond_wait(t, &c, &m,
+	    INT64_MIN));
+	ROW(nursery_cond_wait, EBUSY, pthread_mutex_trylock(&m));
+	pthread_mutex_unlock(&m);
+	sem_init(&sem, 0, 0);
+	ROW(nursery_sem_wait, EINVAL, nursery_sem_wait(t, NULL,
+	    NURSERY_NEVER));
+	ROW(nursery_sem_wait, ETIMEDOUT, nursery_sem_wait(t, &sem, 0));
+	sem_post(&sem);
+	ROW(nursery_sem_wait, ECANCELED, nursery_sem_wait(cancelled, &sem,
+	    NURSERY_NEVER));
+	ROW(nursery_sem_wait, 0, sem_trywait(&sem));
+	sem_destroy(&sem);
+	channel_rows();
+}
+
+static void
 io_rows(void)
 {
 	struct sockaddr_in to = { .sin_family = AF_INET };
@@ -552,9 +625,6 @@ io_rows(void)
 	struct msghdr msg;
 	char byte = 0;
 	size_t done = 99;
-	pthread_mutex_t m = PTHREAD_MUTEX_INITIALIZER;
-	pthread_cond_t c = PTHREAD_COND_INITIALIZER;
-	sem_t sem;
 
 	memset(&msg, 0, sizeof msg);
 	ROW(nursery_sleep, ECANCELED, nursery_sleep(cancelled,
@@ -608,23 +678,7 @@ io_rows(void)
 	    0)));
 	ROW(nursery_waitpid, ENOTSUP, error_of(nursery_waitpid(t, 1,
 	    &out_result, 0)));
-	/* The mutex is held on return, whatever is returned. */
-	pthread_mutex_lock(&m);
-	ROW(nursery_cond_wait, ENOTSUP, nursery_cond_wait(t, &c, &m, 0));
-	ROW(nursery_cond_wait, EBUSY, pthread_mutex_trylock(&m));
-	pthread_mutex_unlock(&m);
-	sem_init(&sem, 0, 1);
-	ROW(nursery_sem_wait, ENOTSUP, nursery_sem_wait(t, &sem, 0));
-	ROW(nursery_sem_wait, 0, sem_trywait(&sem));
-	sem_destroy(&sem);
-	ROW(nursery_channel_new, ENOTSUP, nursery_channel_new(&out_channel,
-	    1, 1));
-	ROW(nursery_channel_send, ENOTSUP, nursery_channel_send(t, NULL,
-	    &byte, 0));
-	ROW(nursery_channel_recv, ENOTSUP, nursery_channel_recv(t, NULL,
-	    &byte, 0));
-	NOTHING(nursery_channel_close, nursery_channel_close(NULL));
-	NOTHING(nursery_channel_free, nursery_channel_free(NULL));
+	sync_rows();
 	NOTHING(nursery_blocking_begin, nursery_blocking_begin());
 	NOTHING(nursery_blocking_end, nursery_blocking_end());
 }

@@ -1,6 +1,6 @@
 # Benchmarks: `make bench`.  Not part of `make check`: they judge the machine
 # as much as the library.  Each peer is compared with when configure found it.
-EXTRA_PROGRAMS += bench_scope bench_token
+EXTRA_PROGRAMS += bench_scope bench_token bench_wait
 EXTRA_LTLIBRARIES += libbench.la libbench_tbb.la
 EXTRA_DIST += \
 	tests/bench/httpd-nginx \
@@ -54,12 +54,17 @@ bench_token_SOURCES = tests/bench/bench_token.c
 bench_token_CPPFLAGS = $(BENCH_FLAGS)
 bench_token_LDADD = $(BENCH_LIBS)
 
-# All three run even when one misses a bar; BENCH_ARGS goes to the two.
-bench: bench_scope bench_token
+bench_wait_SOURCES = tests/bench/bench_wait.c
+bench_wait_CPPFLAGS = $(BENCH_FLAGS)
+bench_wait_LDADD = $(BENCH_LIBS)
+
+# All four run even when one misses a bar; BENCH_ARGS goes to the three.
+bench: bench_scope bench_token bench_wait
 	@rc=0; \
 	CC="$(CC)" OBJDUMP="$(OBJDUMP)" \
 	    $(srcdir)/tests/bench/poll-object || rc=1; \
 	./bench_token $(BENCH_ARGS) || rc=1; \
 	./bench_scope $(BENCH_ARGS) || rc=1; \
+	./bench_wait $(BENCH_ARGS) || rc=1; \
 	exit $$rc
 .PHONY: bench

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * GLib: a token is a GCancellable.  It has no children; a program that wants
- * one connects the child's cancel to the parent's signal.
+ * one connects the child's cancel to the parent's signal.  A channel is a
+ * GAsyncQueue, which has no bound, no end and no cancel.
  */
 #include "peers.h"
 
@@ -156,4 +157,72 @@ glib_bytes(void)
 	g_object_unref(root);
 	g_free(children);
 	return (after - before) / (double)n;
+}
+
+/* ---- GAsyncQueue ---- */
+
+struct stream {
+	GAsyncQueue *q;
+	unsigned senders, receivers;
+	gint sending;
+	guint64 sum[16];
+};
+
+/* The last sender sends each receiver its end. */
+static void
+send_or_receive(void *arg, unsigned i)
+{
+	struct stream *s = arg;
+	guint64 sum = 0, item;
+
+	if (i < s->senders) {
+		for (item = 1; item <= PEER_ITEMS; item++)
+			g_async_queue_push(s->q, GSIZE_TO_POINTER(item));
+		if (g_atomic_int_dec_and_test(&s->sending))
+			for (unsigned k = 0; k < s->receivers; k++)
+				g_async_queue_push(s->q, GSIZE_TO_POINTER(
+				    PEER_ITEMS + 1));
+		return;
+	}
+	while ((item = GPOINTER_TO_SIZE(g_async_queue_pop(s->q))) <=
+	    PEER_ITEMS)
+		sum += item;
+	s->sum[i - s->senders] = sum;
+}
+
+static double
+queue(unsigned senders, unsigned receivers)
+{
+	struct stream s = { g_async_queue_new(), senders, receivers,
+		(gint)senders, { 0 } };
+	guint64 sum = 0;
+	int64_t took;
+
+	took = bench_now();
+	(void)bench_together(senders + receivers, send_or_receive, &s);
+	took = bench_now() - took;
+	for (unsigned i = 0; i < receivers; i++)
+		sum += s.sum[i];
+	BENCH_CHECK(sum == (guint64)senders * PEER_ITEMS * (PEER_ITEMS + 1) /
+	    2);
+	g_async_queue_unref(s.q);
+	return (double)took / ((double)senders * PEER_ITEMS);
+}
+
+double
+glib_queue_1_1(void)
+{
+	return queue(1, 1);
+}
+
+double
+glib_queue_2_2(void)
+{
+	return queue(2, 2);
+}
+
+double
+glib_queue_4_4(void)
+{
+	return queue(4, 4);
 }

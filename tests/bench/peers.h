@@ -8,6 +8,7 @@
 
 #define PEER_OPS	400000		/* loops of single operations */
 #define PEER_FLAT	1000000		/* children of one token */
+#define PEER_ITEMS	200000		/* that each sender sends */
 #define PEER_CHAIN	100000
 #define PEER_BINARY	((size_t)1 << 20)
 #define PEER_STACK	((size_t)64 << 20)	/* for those that recurse */
@@ -25,6 +26,7 @@ bench_fn glib_poll, glib_poll_2;
 bench_fn glib_child, glib_child_2;
 bench_fn glib_callback;
 bench_fn glib_bytes;
+bench_fn glib_queue_1_1, glib_queue_2_2, glib_queue_4_4;
 
 bench_fn tbb_poll, tbb_poll_2;
 bench_fn tbb_child, tbb_child_2, tbb_child_unbound;

@@ -983,13 +983,116 @@ look_without_anything(void)
 	close_ok(n);
 }
 
+/* ---- waits ---- */
+
+/* The mutex is held after whatever is returned. */
+static void
+try_cond_wait(void)
+{
+	struct nursery_token *t = token(NULL);
+	pthread_mutex_t m = PTHREAD_MUTEX_INITIALIZER;
+	pthread_cond_t c = PTHREAD_COND_INITIALIZER;
+	int rc;
+
+	pthread_mutex_lock(&m);
+	TRY(rc, ETIMEDOUT, nursery_cond_wait(t, &c, &m, nursery_after(
+	    NURSERY_MS)));
+	EXPECT(rc != 0);
+	EXPECT(pthread_mutex_trylock(&m) == EBUSY);
+	pthread_mutex_unlock(&m);
+	nursery_token_unref(t);
+}
+
+static void
+try_sem_wait(void)
+{
+	struct nursery_token *t = token(NULL);
+	int rc, value = -1;
+	sem_t s;
+
+	sem_init(&s, 0, 0);
+	TRY(rc, ETIMEDOUT, nursery_sem_wait(t, &s, nursery_after(
+	    NURSERY_MS)));
+	EXPECT(rc != 0);
+	sem_post(&s);
+	sem_getvalue(&s, &value);
+	EXPECT(value == 1);
+	sem_destroy(&s);
+	nursery_token_unref(t);
+}
+
+static void
+try_channel_new(void)
+{
+	struct nursery_channel *c = UNTOUCHED;
+	int rc;
+
+	TRY(rc, 0, nursery_channel_new(&c, 100, 100));
+	EXPECT((rc == 0) == (c != UNTOUCHED));
+	if (rc == 0)
+		nursery_channel_free(c);
+}
+
+/* In a thread that has no record yet. */
+static void *
+wait_in_channel(void *channel)
+{
+	int rc, item = 5;
+
+	TRY(rc, ETIMEDOUT, nursery_channel_recv(NULL, channel, &item,
+	    nursery_after(NURSERY_MS)));
+	EXPECT(rc != 0 && item == 5);
+	EXPECT(nursery_channel_send(NULL, channel, &item, 0) == 0);
+	TRY(rc, ETIMEDOUT, nursery_channel_send(NULL, channel, &item,
+	    nursery_after(NURSERY_MS)));
+	EXPECT(rc != 0);
+	return NULL;
+}
+
+static void
+try_channel_wait(void)
+{
+	struct nursery_channel *c = NULL;
+	pthread_t id;
+	int item = 0;
+
+	EXPECT(nursery_channel_new(&c, sizeof(int), 1) == 0);
+	EXPECT(pthread_create(&id, NULL, wait_in_channel, c) == 0);
+	pthread_join(id, NULL);
+	EXPECT(nursery_channel_recv(NULL, c, &item, 0) == 0 && item == 5);
+	EXPECT(nursery_channel_recv(NULL, c, &item, 0) == ETIMEDOUT);
+	nursery_channel_free(c);
+}
+
+/* What need not be waited for needs nothing. */
+static void
+pass_without_anything(void)
+{
+	struct nursery_channel *c = NULL;
+	struct nursery_token *t = token(NULL);
+	int item = 5;
+	sem_t s;
+
+	EXPECT(nursery_channel_new(&c, sizeof(int), 1) == 0);
+	sem_init(&s, 0, 1);
+	arm(1);
+	EXPECT(nursery_channel_send(t, c, &item, NURSERY_NEVER) == 0);
+	EXPECT(nursery_channel_recv(t, c, &item, NURSERY_NEVER) == 0);
+	nursery_channel_close(c);
+	EXPECT(nursery_channel_recv(t, c, &item, NURSERY_NEVER) == EPIPE);
+	nursery_channel_free(c);
+	EXPECT(nursery_sem_wait(t, &s, NURSERY_NEVER) == 0);
+	arm(0);
+	sem_destroy(&s);
+	nursery_token_unref(t);
+}
+
 /* What is not built says so, whatever there is to be had. */
 static void
 not_built(void)
 {
 	struct nursery_token *t = token(NULL), *out = UNTOUCHED;
 	struct nursery *n = root();
-	struct nursery_channel *c = UNTOUCHED;
 	struct nursery_task *task = UNTOUCHED;
 	struct iovec v = { NULL, 0 };
 	struct msghdr m;
@@ -1017,19 +1120,12 @@ not_built(void)
 	EXPECT(error_of(nursery_recvmsg(t, 0, &m, 0, 0)) == ENOTSUP);
 	EXPECT(error_of(nursery_sendmsg(t, 0, &m, 0, 0)) == ENOTSUP);
 	EXPECT(error_of(nursery_waitpid(t, 1, NULL, 0)) == ENOTSUP);
-	EXPECT(nursery_cond_wait(t, NULL, NULL, 0) == ENOTSUP);
-	EXPECT(nursery_sem_wait(t, NULL, 0) == ENOTSUP);
-	EXPECT(nursery_channel_new(&c, 1, 1) == ENOTSUP);
-	EXPECT(nursery_channel_send(t, NULL, NULL, 0) == ENOTSUP);
-	EXPECT(nursery_channel_recv(t, NULL, NULL, 0) == ENOTSUP);
-	nursery_channel_close(NULL);
-	nursery_channel_free(NULL);
 	EXPECT(nursery_on_signal(n, SIGUSR1, NULL, NULL) == ENOTSUP);
 	EXPECT(nursery_spawn_process(n, NULL, NULL, NULL) == ENOTSUP);
 	EXPECT(nursery_notify("READY=1") == ENOTSUP);
 	arm(0);
-	EXPECT(out == UNTOUCHED && c == UNTOUCHED && task == UNTOUCHED &&
-	    value == UNTOUCHED && fd == -77);
+	EXPECT(out == UNTOUCHED && task == UNTOUCHED && value == UNTOUCHED &&
+	    fd == -77);
 	close_ok(n);
 	nursery_token_unref(t);
 }
@@ -1087,6 +1183,12 @@ static const struct {
 	{ try_connect, SOME, "connect" },
 	{ try_read_full, SOME, "read_full" },
 	{ try_write_all, SOME, "write_all" },
+	{ try_cond_wait, SOME, "cond_wait" },
+	{ try_sem_wait, SOME, "sem_wait" },
+	{ try_channel_new, SOME, "channel_new" },
+	{ try_channel_wait, ANY, "channel_send channel_recv" },
+	{ pass_without_anything, NONE, "channel_send channel_recv "
+	    "channel_close channel_free sem_wait" },
 	{ work_without_anything, NONE, "blocking_begin blocking_end now "
 	    "after version" },
 	{ try_stop, SOME, "stop" },
@@ -1096,9 +1198,8 @@ static const struct {
 	{ look_without_anything, NONE, "dump_from_signal get_stats" },
 	{ not_built, NONE, "token_new_any signal_arm token_fd token_level_fd "
 	    "start started task_join task_wait task_cancel task_ref "
-	    "task_unref readv writev recvmsg sendmsg waitpid cond_wait "
-	    "sem_wait channel_new channel_send channel_recv channel_close "
-	    "channel_free on_signal spawn_process notify" },
+	    "task_unref readv writev recvmsg sendmsg waitpid on_signal "
+	    "spawn_process notify" },
 };
 #define SCENARIOS	((int)(sizeof scenarios / sizeof scenarios[0]))
 

@@ -52,6 +52,7 @@ libmodel_nursery_a_SOURCES = \
 	lib/base/task_id.c \
 	lib/base/thr.c \
 	lib/base/time.c \
+	lib/io/channel.c \
 	lib/sched/pool.c \
 	lib/scope/admit.c \
 	lib/scope/attr.c \
@@ -76,6 +77,7 @@ libmodel_nursery_a_CFLAGS = $(MODEL_CFLAGS)
 libmodel_scenarios_a_SOURCES = \
 	tests/model/scenario.h \
 	tests/model/scn_callback.c \
+	tests/model/scn_channel.c \
 	tests/model/scn_nursery.c \
 	tests/model/scn_token.c
 libmodel_scenarios_a_CPPFLAGS = $(MODEL_CPPFLAGS) $(MODEL_WATCHED)

@@ -85,11 +85,13 @@ void model_mutex_yield(const void *m);
 #define nur_raw_mutex_init(m)		model_mutex_init(m)
 #define nur_raw_mutex_fini(m)		model_mutex_fini(m)
 #define nur_raw_mutex_lock(m)		model_mutex_lock(m)
+#define nur_raw_mutex_lock_patiently(m)	model_mutex_lock(m)
 #define nur_raw_mutex_trylock(m)	model_mutex_trylock(m)
 #define nur_raw_mutex_unlock(m)		model_mutex_unlock(m)
 #define nur_raw_mutex_contended(m)	model_mutex_contended(m)
 #define nur_raw_mutex_yield(m)		model_mutex_yield(m)
 #define nur_cpu_relax()			model_yield()
+#define nur_cpu_rest()			((void)0)
 void model_yield(void);
 
 /* ---- futex: the nur_futex_ functions are made of these ---- */

@@ -25,7 +25,7 @@ struct scenario {
 };
 
 extern const struct scenario token_scenarios[], callback_scenarios[],
-    nursery_scenarios[];
+    nursery_scenarios[], channel_scenarios[];
 
 /* ---- for bodies ---- */
 
