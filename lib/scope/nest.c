@@ -9,7 +9,7 @@
  *     a parent that gets another opener shares what is inside it first.
  * E2  A private nursery has no task, no place in the token tree or in the
  *     list of nurseries and no reference to its parent; all fields but
- *     parent, opener, opened and refs are as nur_nursery_prepare() left them.
+ *     parent, opener, opened, host and refs are as nur_nursery_prepare() left them.
  *     Its level is that of the nearest shared nursery around it.
  * E3  It becomes shared, by any thread and for good, before anything else is
  *     done with it.  The close may then see `shared` without a lock: a thread
@@ -118,6 +118,8 @@ nur_nest_open(struct nursery *parent)
 		return NULL;
 	nur_store_relaxed(&n->refs, 1);
 	n->opener = self;
+	/* Relaxed: a hint to nobody until it is shared. */
+	nur_store_relaxed(&n->host, self->task);
 	add(self, n, parent);
 	nur_thr_count(self, NUR_SLAB_NURSERY, 1);
 	return n;
@@ -217,9 +219,13 @@ nur_nest_share(struct nursery *n)
 	for (; m->shared == 0 && m->parent->shared == 0; m = m->parent)
 		m->parent->below = m;
 	for (; m != NULL && m->shared == 0; m = m->below) {
-		/* E1: the parent cannot be closed, at most closing. */
+		/* E1: the parent cannot be closed, at most closing, and the
+		 * host lives. */
+		m->for_service = nur_serves(nur_load_relaxed(&m->host),
+		    m->parent);
 		nur_lock(&m->parent->lock);
 		m->parent->inner++;
+		m->parent->inner_services += m->for_service;
 		nur_unlock(&m->parent->lock);
 		share_one_locked(m, &m->parent->token);
 	}
