@@ -54,7 +54,8 @@ await_or_cancel(struct nursery_task *t, int64_t deadline)
 	if (rc != 0 && give_up(t)) {
 		(void)nursery_task_cancel(t);
 		(void)nur_task_await(t, NUR_TASK_ENDED, NURSERY_NEVER, NULL);
-		return rc;
+		/* It may have been its own error that cancelled. */
+		return rc == ECANCELED && t->result != 0 ? t->result : rc;
 	}
 	if ((nur_task_state(t) & NUR_TASK_STARTED) != 0)
 		return 0;
