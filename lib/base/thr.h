@@ -77,7 +77,7 @@ struct nur_thr {
 	int wake_fd;		/* eventfd, -1 until first needed */
 	uint64_t system_thread;	/* pthread_t, for tgkill's library twin */
 	/* the thread's own */
-	struct nursery_task *task;	/* that runs here */
+	struct nursery_task *task;	/* that runs here; atomic: E5 */
 	unsigned blocking;	/* pairs of io/blocking.c that are open */
 	size_t stack_size;	/* 0: not a thread of the pool */
 	uint64_t next_id, last_id;	/* of tasks: scope/task.c */

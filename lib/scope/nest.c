@@ -9,7 +9,7 @@
  *     a parent that gets another opener shares what is inside it first.
  * E2  A private nursery has no task, no place in the token tree or in the
  *     list of nurseries and no reference to its parent; all fields but
- *     parent, opener, opened, host and refs are as nur_nursery_prepare() left them.
+ *     parent, opener, opened and refs are as nur_nursery_prepare() left them.
  *     Its level is that of the nearest shared nursery around it.
  * E3  It becomes shared, by any thread and for good, before anything else is
  *     done with it.  The close may then see `shared` without a lock: a thread
@@ -19,6 +19,9 @@
  *     thread makes it odd, changes the list, and makes it even again.  All
  *     that they read (prev, parent) is written by a release in between: who
  *     reads it knows that the count has changed.
+ * E5  A private nursery was opened by the task that runs on its opener's
+ *     thread, if one does: before another runs there in the midst of it,
+ *     what is open becomes shared.
  */
 #include "config.h"
 
@@ -118,8 +121,6 @@ nur_nest_open(struct nursery *parent)
 		return NULL;
 	nur_store_relaxed(&n->refs, 1);
 	n->opener = self;
-	/* Relaxed: a hint to nobody until it is shared. */
-	nur_store_relaxed(&n->host, self->task);
 	add(self, n, parent);
 	nur_thr_count(self, NUR_SLAB_NURSERY, 1);
 	return n;
@@ -221,8 +222,8 @@ nur_nest_share(struct nursery *n)
 	for (; m != NULL && m->shared == 0; m = m->below) {
 		/* E1: the parent cannot be closed, at most closing, and the
 		 * host lives. */
-		m->for_service = nur_serves(nur_load_relaxed(&m->host),
-		    m->parent);
+		m->host = nur_load_relaxed(&m->opener->task);	/* E5 */
+		m->for_service = nur_serves(m->host, m->parent);
 		nur_lock(&m->parent->lock);
 		m->parent->inner++;
 		m->parent->inner_services += m->for_service;
@@ -230,6 +231,15 @@ nur_nest_share(struct nursery *n)
 		share_one_locked(m, &m->parent->token);
 	}
 	nur_unlock(&nur_registry_lock);
+}
+
+void
+nur_nest_share_opened(const struct nur_thr *self)
+{
+	const struct nur_link *l;
+
+	for (l = self->opened.prev; l != &self->opened; l = l->prev)
+		nur_nursery_share(NUR_CONTAINER(l, struct nursery, opened));
 }
 
 /* ---- what a thread keeps ready ---- */

@@ -173,6 +173,8 @@ open_shared(struct nursery **out, struct nursery *parent,
 		return rc;
 	}
 	n->parent = parent;
+	if ((a->flags & NURSERY_UNBOUND) == 0)
+		nur_store_relaxed(&n->host, self->task);
 	nur_nest_publish(n, above);
 	nur_slab_count(&nursery_slab, 1);
 	rc = arm(n);
@@ -183,7 +185,6 @@ open_shared(struct nursery **out, struct nursery *parent,
 	}
 	if ((a->flags & NURSERY_UNBOUND) == 0) {
 		n->opener = self;
-		nur_store_relaxed(&n->host, self->task);
 		nur_opened_add(self, n);
 	}
 	*out = n;
@@ -698,7 +699,7 @@ nur_nursery_opener_ends(struct nur_thr *self, const struct nursery_task *host)
 
 	while (!nur_list_empty(&self->opened)) {
 		n = NUR_CONTAINER(self->opened.prev, struct nursery, opened);
-		if (host != NULL && nur_load_relaxed(&n->host) != host)
+		if (host != NULL && !nur_opened_by(n, host))
 			return;
 		close_for_opener(n);
 	}

@@ -45,12 +45,19 @@ struct nur_failure {
 };
 
 struct nursery {
-	struct nursery_token token;	/* first: the block is freed with it */
+	/* first: the block is freed with it; aligned, for what comes next is
+	 * all that a private nursery needs: one line */
+	_Alignas(64) struct nursery_token token;
 	/* atomic */
 	uint32_t refs;		/* handles: the opener's, users', inner ones */
 	uint32_t shared;	/* N7 */
 	uint32_t done_seq;	/* moves when unfinished or inner gets 0 */
 	uint32_t room_seq;	/* moves when a spawn may look again */
+	struct nursery *parent;	/* constant */
+	/* the opener's thread */
+	struct nur_thr *opener;	/* NULL: any one thread may close */
+	struct nur_link opened;
+	struct nursery_task *host;	/* that opened it, or NULL; E5 */
 
 	struct nur_mutex lock;
 	/* under lock; the state is also read by the opener without */
@@ -81,15 +88,10 @@ struct nursery {
 
 	/* constant */
 	uint64_t id;
-	struct nursery *parent;
 	struct nursery_attr attr;
 	char name[NUR_NAME_MAX];
 	bool for_service;	/* opened by a service of the parent, N9 */
 	struct nursery_callback on_drain, on_cancel;
-	/* the opener's thread */
-	struct nur_thr *opener;	/* NULL: any one thread may close */
-	struct nur_link opened;
-	struct nursery_task *host;	/* atomic: that opened it, or NULL */
 	/* under the registry lock */
 	struct nur_link inside;	/* shared nurseries opened in this one */
 	struct nur_link beside;	/* in the parent's `inside`, or the roots */
@@ -221,6 +223,8 @@ nur_nursery_share(struct nursery *n)
 
 /* ---- task.c ---- */
 
+/* Whether it was `host` that left n open, which is this thread's newest. */
+bool nur_opened_by(const struct nursery *n, const struct nursery_task *host);
 /* True if `task` belongs to n or to a nursery inside it. */
 bool nur_is_member(const struct nursery_task *task, const struct nursery *n);
 /* The same for the task that runs here or one that it runs inside of. */

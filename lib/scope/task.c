@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/sys.h"
 #include "base/task_id.h"
+#include "scope/nest.h"
 #include "sched/pool.h"
 
 #include <dlfcn.h>
@@ -49,6 +50,22 @@ nur_task_current(void)
 	return self == NULL ? NULL : self->task;
 }
 
+/* t runs here from now on.  Relaxed: who reads it elsewhere is ordered with
+ * what t does, E5. */
+static void
+enter(struct nur_thr *self, struct nursery_task *t)
+{
+	if (!nur_list_empty(&self->opened))
+		nur_nest_share_opened(self);
+	nur_store_relaxed(&self->task, t);
+}
+
+static void
+leave(struct nur_thr *self, struct nursery_task *before)
+{
+	nur_store_relaxed(&self->task, before);
+}
+
 static uint64_t
 current_id(void)
 {
@@ -76,6 +93,14 @@ outer(const struct nursery_task *t)
 {
 	return (t->flags & NURSERY_TASK_MAY_INLINE) != 0 && t->more.inlined ?
 	    t->more.outer : NULL;
+}
+
+/* A private one is of who runs here, E5. */
+bool
+nur_opened_by(const struct nursery *n, const struct nursery_task *host)
+{
+	return nur_load_acquire(&n->shared) == 0 || nur_load_relaxed(
+	    &n->host) == host;
 }
 
 bool
@@ -265,10 +290,10 @@ call_on_done(struct nursery *n, struct nursery_task *t)
 	r.ended = t->ended;
 	/* To the callback it is the task that runs here: a member. */
 	if (self != NULL)
-		self->task = t;
+		enter(self, t);
 	n->attr.on_done(n, &r, n->attr.ctx);
 	if (self != NULL)
-		self->task = before;
+		leave(self, before);
 }
 
 /*
@@ -405,7 +430,7 @@ left_open(const struct nur_thr *self, const struct nursery_task *t)
 		return false;
 	newest = NUR_CONTAINER(self->opened.prev, const struct nursery,
 	    opened);
-	return host == NULL || nur_load_relaxed(&newest->host) == host;
+	return host == NULL || nur_opened_by(newest, host);
 }
 
 /* The task left by pthread_exit: this thread is going, and who would have
@@ -425,7 +450,7 @@ exited(void *task)
 	t->result = ENDED_BY_EXIT;
 	nur_nursery_opener_ends(self, host_of_left_open(t));
 	nur_task_finish(t, &next);
-	self->task = before;
+	leave(self, before);
 	if (next != NULL && nur_pool_start(next, stack_size) != 0)
 		nur_requeue(n, next);
 }
@@ -438,7 +463,7 @@ run_on(struct nur_thr *self, struct nursery_task *t)
 	nur_store_relaxed(&t->since, nur_now());
 	t->started = true;
 	nur_store_release(&t->thr, self);
-	self->task = t;
+	enter(self, t);
 	pthread_cleanup_push(exited, t);
 	t->result = t->fn(t->token, t->arg);
 	pthread_cleanup_pop(0);
@@ -448,7 +473,7 @@ run_on(struct nur_thr *self, struct nursery_task *t)
 		t->result = ENOTEMPTY;
 	nur_nursery_opener_ends(self, host_of_left_open(t));
 	nur_task_finish(t, &next);
-	self->task = before;
+	leave(self, before);
 	self->blocking = 0;
 	return next;
 }
@@ -516,6 +541,6 @@ nur_task_after_fork(void)
 	nur_slab_after_fork(&task_slab);
 	if (self == NULL)
 		return;
-	self->task = NULL;
+	leave(self, NULL);
 	nur_list_init(&self->opened);
 }
