@@ -155,6 +155,14 @@ nursery_start(struct nursery *n, const struct nursery_task_attr *attr,
 
 /* ---- who is started ---- */
 
+/* The start is about to cancel it: who is told ECANCELED is cancelled. */
+static int
+was_given_up(struct nursery_task *t)
+{
+	(void)nursery_token_cancel(t->token);
+	return ECANCELED;
+}
+
 int
 nursery_started(void *value)
 {
@@ -171,7 +179,7 @@ nursery_started(void *value)
 	t->more.value = value;
 	do {
 		if ((was & NUR_TASK_GIVEN_UP) != 0)
-			return ECANCELED;
+			return was_given_up(t);
 		/* Release: publishes the value; see nur_task_say(). */
 	} while (!nur_cas_acq_rel(&t->state, &was, was | NUR_TASK_STARTED));
 	if ((was & NUR_TASK_AWAITED) != 0)
