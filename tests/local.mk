@@ -50,6 +50,7 @@ STRESS_TESTS = \
 	stress_callback \
 	stress_deadline \
 	stress_fork \
+	stress_handle \
 	stress_io \
 	stress_release \
 	stress_scope \
@@ -71,6 +72,11 @@ stress_fork_SOURCES = tests/stress/stress_fork.c
 stress_fork_CPPFLAGS = $(TEST_FLAGS)
 stress_fork_CFLAGS = $(TEST_CFLAGS)
 stress_fork_LDADD = $(TEST_LIBS)
+
+stress_handle_SOURCES = tests/stress/stress_handle.c
+stress_handle_CPPFLAGS = $(TEST_FLAGS)
+stress_handle_CFLAGS = $(TEST_CFLAGS)
+stress_handle_LDADD = $(TEST_LIBS)
 
 stress_io_SOURCES = tests/stress/stress_io.c
 stress_io_CPPFLAGS = $(TEST_FLAGS)
