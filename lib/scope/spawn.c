@@ -9,13 +9,14 @@
 
 #include <string.h>
 
+/* Who closes may hold a service that is refused for want of a thread. */
 static int
 submit(struct nursery_task *t, bool try_only, int64_t spawn_by)
 {
 	int rc = nur_admit(t->nursery, t, try_only, spawn_by);
 
 	if (rc != 0)
-		nur_task_let_go(t);	/* who closes may hold a service */
+		nur_task_let_go(t);
 	return rc;
 }
 

@@ -123,10 +123,10 @@ nur_serves(const struct nursery_task *task, const struct nursery *p)
 		return false;
 	if (task->nursery == p)
 		return nur_is_service(task);
-	for (m = task->nursery; m != NULL; m = m->parent)
-		if (m->parent == p)
-			return m->for_service;
-	return false;
+	m = task->nursery;
+	while (m != NULL && m->parent != p)
+		m = m->parent;
+	return m != NULL && m->for_service;
 }
 
 void
