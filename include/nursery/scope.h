@@ -251,8 +251,9 @@ int nursery_started(void *value);
 
 /*
  * Blocks until no task of n itself but services is unfinished, and closes
- * nothing: more may be spawned.  ETIMEDOUT at the deadline.  EDEADLK: the caller is a
- * member, and would wait for itself.  Not cut short by the caller's token.
+ * nothing: more may be spawned.  ETIMEDOUT at the deadline.  EDEADLK: the
+ * caller is a member, and would wait for itself.  Not cut short by the
+ * caller's token.
  */
 int nursery_wait(struct nursery *n, int64_t deadline);
 

@@ -14,7 +14,7 @@
 #include "base/sys.h"
 #include "token/callback.h"
 
-#define TRY_AGAIN	(10 * NURSERY_MS)	/* for a thread, while waiting */
+#define TRY_AGAIN	(10 * NURSERY_MS)	/* for a thread */
 
 uint32_t
 nur_task_say(struct nursery_task *t, uint32_t bits)

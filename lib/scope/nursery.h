@@ -102,8 +102,8 @@ struct nursery {
 #define NUR_TASK_ENDED		1u	/* the result is there */
 #define NUR_TASK_AWAITED	2u	/* somebody may sleep on the state */
 #define NUR_TASK_STARTED	4u	/* said nursery_started() */
-#define NUR_TASK_GIVEN_UP	8u	/* nursery_start() waits for that no more */
-#define NUR_TASK_LOOK		16u	/* counted: who sleeps is to look again */
+#define NUR_TASK_GIVEN_UP	8u	/* the start does not wait for that */
+#define NUR_TASK_LOOK		16u	/* counted: who sleeps looks again */
 
 /* nursery_task.flags: nursery_start() waits for it. */
 #define NUR_TASK_HANDSHAKE	(1u << 31)

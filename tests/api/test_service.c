@@ -24,7 +24,8 @@ static void
 note(struct service *s)
 {
 	pthread_mutex_lock(&s->log->lock);
-	s->log->order[s->log->count++] = s->number;
+	s->log->order[s->log->count] = s->number;
+	count_up(&s->log->count);
 	pthread_mutex_unlock(&s->log->lock);
 }
 
@@ -134,7 +135,7 @@ START_TEST(test_service_is_not_stopped_by_a_wait_that_it_does_not_hold_up)
 	ck_assert_int_eq(nursery_spawn(n, task_count, &ran), 0);
 	ck_assert_int_eq(nursery_wait(n, NURSERY_NEVER), 0);
 	ck_assert_int_eq(nursery_wait(n, 0), 0);
-	ck_assert_int_eq(log.count, 0);
+	ck_assert_int_eq(counted(&log.count), 0);
 	ck_assert_int_eq(nursery_close(&n), 0);
 	ck_assert_int_eq(log.count, 1);
 }
@@ -160,7 +161,7 @@ START_TEST(test_service_is_shielded_from_a_cancel_until_the_others_ended)
 	gate_await(&g, 1);
 	nursery_cancel_with(n, 77, "enough");
 	await_others_asleep();
-	ck_assert_int_eq(log.count, 0);
+	ck_assert_int_eq(counted(&log.count), 0);
 	gate_open(&g);
 	ck_assert_int_eq(nursery_close(&n), ECANCELED);
 	ck_assert_int_eq(s.normal_then, 1);
@@ -217,7 +218,7 @@ START_TEST(test_service_has_its_own_grace_then_the_next_is_told)
 	    nursery_stop), 200 * NURSERY_MS, 1, 1, 0, "stop" }, NULL);
 	/* The newer one is stuck, the older one was told all the same. */
 	ck_assert_int_eq(c.rc, ETIMEDOUT);
-	ck_assert_int_eq(log.count, 2);
+	await_count(&log.count, 2);
 	ck_assert_int_eq(log.order[0], 1);
 	ck_assert_int_eq(log.order[1], 0);
 	gate_open(&g);
@@ -247,6 +248,7 @@ START_TEST(test_service_without_grace_takes_its_time)
 	how.cancel_for = how.abort_for = 1;
 	/* It is the ladder's ABORT that the older one hears. */
 	ck_assert_int_eq(nursery_stop(&n, &how, NULL), ETIMEDOUT);
+	await_count(&log.count, 2);
 	ck_assert_int_eq(log.order[0], 1);
 	gate_open(&g);
 	ck_assert_int_eq(nursery_close(&n), ECANCELED);

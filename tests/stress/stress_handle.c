@@ -21,7 +21,7 @@ bump(uint32_t *n)
 
 struct work {
 	uint32_t ran, discarded;	/* atomic */
-	int plain;			/* written by the task, read by a joiner */
+	int plain;			/* the task's, then a joiner's */
 };
 
 struct book {
