@@ -91,12 +91,33 @@ end_at_gate(struct nursery_token *token, void *arg)
 	return 0;
 }
 
+struct later {
+	pid_t closer;
+	struct gate *g;
+	const int *told;
+	int told_then;
+};
+
+/* Once the closer sleeps in its close. */
+static void *
+open_later(void *arg)
+{
+	struct later *l = arg;
+
+	await_asleep(l->closer);
+	l->told_then = counted(l->told);
+	gate_open(l->g);
+	return NULL;
+}
+
 START_TEST(test_service_stops_after_the_normal_tasks_newest_first)
 {
 	struct nursery *n = open_root(NULL);
 	struct service s[5];
 	struct log log;
 	struct gate g;
+	struct later later = { own_tid(), &g, &log.count, -1 };
+	pthread_t id;
 	int i, ended = 0;
 	struct { struct gate *g; int *ended; } p = { &g, &ended };
 
@@ -109,8 +130,11 @@ START_TEST(test_service_stops_after_the_normal_tasks_newest_first)
 		ck_assert_int_eq(nursery_spawn(n, end_at_gate, &p), 0);
 	}
 	gate_await(&g, 5);
-	gate_open(&g);
+	await_count(&log.ready, 5);
+	id = start_thread(open_later, &later);
 	ck_assert_int_eq(nursery_close(&n), 0);
+	(void)end_thread(id);
+	ck_assert_int_eq(later.told_then, 0);
 	ck_assert_int_eq(log.count, 5);
 	for (i = 0; i < 5; i++) {
 		ck_assert_int_eq(log.order[i], 4 - i);

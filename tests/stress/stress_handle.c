@@ -199,9 +199,18 @@ open_shake(void *ctx, struct rng *r)
 	memset(h, 0, sizeof *h);
 	a.flags = NURSERY_UNBOUND;
 	h->said = -1;
-	h->lag = rng_below(r, 20000);
-	h->patience = rng_below(r, 3) == 0 ? NURSERY_SECOND * 3600 :
-	    (int64_t)rng_below(r, 60000);
+	h->lag = rng_below(r, 2) == 0 ? rng_below(r, 500) : rng_below(r,
+	    20000);
+	switch (rng_below(r, 3)) {
+	case 0:
+		h->patience = NURSERY_SECOND * 3600;
+		break;
+	case 1:
+		h->patience = 0;	/* a try: about when the task starts */
+		break;
+	default:
+		h->patience = (int64_t)rng_below(r, 60000);
+	}
 	h->n = open_root(&a);
 	h->handle = nursery_ref(h->n);
 }
