@@ -43,13 +43,15 @@ libnursery_core_la_SOURCES = \
 	lib/scope/admit.c \
 	lib/scope/attr.c \
 	lib/scope/attr.h \
-	lib/scope/later.c \
+	lib/scope/handle.c \
 	lib/scope/nest.c \
 	lib/scope/nest.h \
 	lib/scope/nursery.c \
 	lib/scope/nursery.h \
 	lib/scope/report.c \
+	lib/scope/service.c \
 	lib/scope/spawn.c \
+	lib/scope/start.c \
 	lib/scope/task.c \
 	lib/token/callback.c \
 	lib/token/callback.h \

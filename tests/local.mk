@@ -29,12 +29,15 @@ API_TESTS = \
 	test_failure \
 	test_fork \
 	test_guard \
+	test_handle \
 	test_io \
 	test_limits \
 	test_misuse \
 	test_regress \
 	test_scope \
+	test_service \
 	test_signals \
+	test_start \
 	test_stop \
 	test_token \
 	test_wait
@@ -49,6 +52,7 @@ STRESS_TESTS = \
 	stress_callback \
 	stress_deadline \
 	stress_fork \
+	stress_handle \
 	stress_io \
 	stress_release \
 	stress_scope \
@@ -71,6 +75,11 @@ stress_fork_SOURCES = tests/stress/stress_fork.c
 stress_fork_CPPFLAGS = $(TEST_FLAGS)
 stress_fork_CFLAGS = $(TEST_CFLAGS)
 stress_fork_LDADD = $(TEST_LIBS)
+
+stress_handle_SOURCES = tests/stress/stress_handle.c
+stress_handle_CPPFLAGS = $(TEST_FLAGS)
+stress_handle_CFLAGS = $(TEST_CFLAGS)
+stress_handle_LDADD = $(TEST_LIBS)
 
 stress_io_SOURCES = tests/stress/stress_io.c
 stress_io_CPPFLAGS = $(TEST_FLAGS)
@@ -159,6 +168,11 @@ test_guard_CPPFLAGS = $(TEST_FLAGS)
 test_guard_CFLAGS = $(TEST_CFLAGS)
 test_guard_LDADD = $(TEST_LIBS)
 
+test_handle_SOURCES = tests/api/test_handle.c
+test_handle_CPPFLAGS = $(TEST_FLAGS)
+test_handle_CFLAGS = $(TEST_CFLAGS)
+test_handle_LDADD = $(TEST_LIBS)
+
 test_io_SOURCES = tests/api/test_io.c
 test_io_CPPFLAGS = $(TEST_FLAGS)
 test_io_CFLAGS = $(TEST_CFLAGS)
@@ -184,10 +198,20 @@ test_scope_CPPFLAGS = $(TEST_FLAGS)
 test_scope_CFLAGS = $(TEST_CFLAGS)
 test_scope_LDADD = $(TEST_LIBS)
 
+test_service_SOURCES = tests/api/test_service.c
+test_service_CPPFLAGS = $(TEST_FLAGS)
+test_service_CFLAGS = $(TEST_CFLAGS)
+test_service_LDADD = $(TEST_LIBS)
+
 test_signals_SOURCES = tests/api/test_signals.c
 test_signals_CPPFLAGS = $(TEST_FLAGS)
 test_signals_CFLAGS = $(TEST_CFLAGS)
 test_signals_LDADD = $(TEST_LIBS)
+
+test_start_SOURCES = tests/api/test_start.c
+test_start_CPPFLAGS = $(TEST_FLAGS)
+test_start_CFLAGS = $(TEST_CFLAGS)
+test_start_LDADD = $(TEST_LIBS)
 
 test_stop_SOURCES = tests/api/test_stop.c
 test_stop_CPPFLAGS = $(TEST_FLAGS)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A log that says which task speaks, and a task that spawns its sibling. */
+/* A log that says which task speaks; one task spawns and joins another. */
 #include <err.h>
 #include <nursery.h>
 #include <stdio.h>
@@ -27,13 +27,21 @@ static int
 first(struct nursery_token *token, void *arg)
 {
 	struct nursery_task_attr attr = NURSERY_TASK_ATTR_INIT;
+	struct nursery_task *sibling;
+	int rc, result = 0;
 
 	(void)token;
 	(void)arg;
 	say("spawning");
 	attr.name = "second";
-	return nursery_spawn_with(nursery_current(), &attr, second, NULL,
-	    NULL);
+	rc = nursery_spawn_with(nursery_current(), &attr, second, NULL,
+	    &sibling);
+	if (rc == 0)
+		rc = nursery_task_join(&sibling, &result);
+	if (rc != 0)
+		return rc;
+	say("the second has ended");
+	return result;
 }
 
 int

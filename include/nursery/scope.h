@@ -48,7 +48,7 @@ enum {
 	NURSERY_COMPUTE = 2		/* the usable CPUs, shared by stealing */
 };
 
-/* What the end of a task does.  FIRST_SUCCESS is not built yet: ENOTSUP. */
+/* What the end of a task does.  A service's success is not counted. */
 enum {
 	NURSERY_FAIL_FAST = 0,	/* first error cancels the rest; close has it */
 	NURSERY_COLLECT = 1,	/* all run; close has the first, report all */
@@ -131,18 +131,25 @@ struct nursery_task_attr {
 	void (*discard)(void *arg);
 	int64_t spawn_by;	/* deadline of the spawn; 0: NURSERY_NEVER */
 	int64_t deadline;	/* of the task's own token; 0: none */
-	int64_t grace;		/* a service's time to stop; ENOTSUP */
+	int64_t grace;		/* a service's time to stop; 0: no bound */
 	const struct nursery_restart *restart;	/* not built yet: ENOTSUP */
 };
 #define NURSERY_TASK_ATTR_INIT	{ sizeof(struct nursery_task_attr), \
 	0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* Accepted even after a cancel; its token is shielded until its deadline,
- * which is required.  For the last words of a program. */
+ * which is required, and hears an ABORT.  For the last words of a program. */
 #define NURSERY_TASK_FINAL		1u
-/* Lives until the normal tasks ended.  Not built yet: ENOTSUP. */
+/*
+ * Its token is shielded until the normal tasks ended and the nursery is being
+ * closed; then services are told to stop, newest first, each when the one
+ * before has ended or had its `grace`, after which that is raised to ABORT.
+ * An ABORT of the nursery pierces the shield.  nursery_wait does not wait for
+ * it.  EINVAL with FINAL, MAY_INLINE or ENDS_ON_DRAIN.
+ */
 #define NURSERY_TASK_SERVICE		2u
-/* May run in the spawner, for want of a thread.  Not built yet: ENOTSUP. */
+/* May run in the spawner, before the spawn returns, when no thread can be
+ * had: instead of EAGAIN. */
 #define NURSERY_TASK_MAY_INLINE		4u
 /* Accepted from outside while the nursery drains. */
 #define NURSERY_TASK_IN_DRAIN		8u
@@ -214,40 +221,47 @@ int nursery_spawn_copy(struct nursery *n, nursery_fn *fn, const void *data,
 
 /*
  * As nursery_spawn, with attributes, and with a token of the task's own
- * below the nursery's.  ETIMEDOUT: no room by attr->spawn_by.  `out` would
- * get a handle of the task; handles are not built yet, so give NULL: ENOTSUP
- * otherwise.  EINVAL, E2BIG and ENOTSUP for attr, as in nursery_open.
+ * below the nursery's.  ETIMEDOUT: no room by attr->spawn_by.  `out` may be
+ * NULL; else it gets a handle of the task, for nursery_task_join or _unref.
+ * EINVAL, E2BIG and ENOTSUP for attr, as in nursery_open.
  */
 int nursery_spawn_with(struct nursery *n, const struct nursery_task_attr *attr,
     nursery_fn *fn, void *arg, struct nursery_task **out);
 
 /*
- * Spawns and returns when the task has called nursery_started, whose value
- * it hands on.
- * Not built yet: ENOTSUP; arg stays with the caller.
+ * Spawns as nursery_spawn_with, and returns 0 when the task has called
+ * nursery_started, whose value goes to *out_value (which may be NULL).  At
+ * the deadline (ETIMEDOUT), and when the task or the calling one is cancelled
+ * (ECANCELED), the task is cancelled and waited for.  One that ends before it
+ * said so: its error, or EPROTO.  Whatever is returned, a refusal too, arg
+ * went to exactly one of fn and attr->discard.  EINVAL with MAY_INLINE.
  */
 int nursery_start(struct nursery *n, const struct nursery_task_attr *attr,
     nursery_fn *fn, void *arg, void **out_value, int64_t deadline);
 
 /*
- * Said by a task that was started with nursery_start: it is ready.
- * Not built yet: ENOTSUP.
+ * Said by a task that nursery_start started: it is ready, and *out_value of
+ * the start becomes `value`.  ECANCELED: the start has given up, and the task
+ * is to end.  0, too, in a task that was spawned, so that a function serves
+ * for both.  EINVAL: outside tasks, or said already.
  */
 int nursery_started(void *value);
 
 /* ---- waiting and closing ---- */
 
 /*
- * Blocks until no task of n itself is unfinished, and closes nothing: more
- * may be spawned.  ETIMEDOUT at the deadline.  EDEADLK: the caller is a
- * member, and would wait for itself.  Not cut short by the caller's token.
+ * Blocks until no task of n itself but services is unfinished, and closes
+ * nothing: more may be spawned.  ETIMEDOUT at the deadline.  EDEADLK: the
+ * caller is a member, and would wait for itself.  Not cut short by the
+ * caller's token.
  */
 int nursery_wait(struct nursery *n, int64_t deadline);
 
 /*
- * Waits for all tasks and for the nurseries inside, then closes; members may
- * spawn until the last has ended, outsiders get ESHUTDOWN.  Returns the
- * first error of a task; without one ENOTEMPTY when this thread had left an
+ * Waits for all tasks and for the nurseries inside, stops the services, then
+ * closes; members may spawn until the last has ended, outsiders get
+ * ESHUTDOWN.  Returns the first error of a task, in a FIRST_SUCCESS nursery
+ * only if none succeeded; without one ENOTEMPTY when this thread had left an
  * inner one open, ECANCELED when the nursery was cancelled, ETIMEDOUT when
  * its own deadline did it, else 0.  *n is NULL exactly when
  * closed.  Not closed: EPERM (not the opener), EBUSY (somebody closes),
@@ -291,7 +305,7 @@ struct nursery_token *nursery_token_of(struct nursery *n);
 struct nursery *nursery_current(void);
 
 /* The task that runs on this thread, NULL outside tasks.  Borrowed: good
- * until the task ends, for nursery_task_id, _name and _token. */
+ * until the task ends; longer with nursery_task_ref. */
 struct nursery_task *nursery_self(void);
 
 /* ---- a nursery that goes with its scope ---- */
@@ -312,20 +326,25 @@ void nursery_drop(struct nursery **n);
 /* ---- tasks by handle ---- */
 
 /*
- * Waits for the task, gives the handle back and sets *t to NULL.
- * Not built yet: ENOTSUP.
+ * Waits until the task has ended; then *out_result (which may be NULL) is
+ * what its function returned, or ECANCELED if it never ran, the handle is
+ * given back and *t is NULL.  A task that waits so gives its place in a
+ * nursery with max_running away meanwhile.  Not cut short by the caller's
+ * token.  Any thread, and any number of them by a handle each.  EDEADLK: the
+ * task is the caller, or waits for it.  EINVAL: NULL.
  */
 int nursery_task_join(struct nursery_task **t, int *out_result);
 
 /*
- * Waits for the task until the deadline.
- * Not built yet: ENOTSUP.
+ * As nursery_task_join, until the deadline (ETIMEDOUT) and with the handle
+ * left as it is.
  */
 int nursery_task_wait(struct nursery_task *t, int64_t deadline);
 
 /*
- * Cancels the task's own token; true for the call that did it.
- * Not built yet, and no handle is given out: false.
+ * Cancels the task's own token, and discards the task if it is in a queue.
+ * True for the call that cancelled; false for a task that has ended and for
+ * one without a token of its own (nursery_spawn).  Cannot fail otherwise.
  */
 bool nursery_task_cancel(struct nursery_task *t);
 
@@ -334,21 +353,22 @@ bool nursery_task_cancel(struct nursery_task *t);
 uint64_t nursery_task_id(const struct nursery_task *t);
 
 /* The task's name, "" when it has none, NULL for NULL.  Lives as long as the
- * task. */
+ * task, and the handle. */
 const char *nursery_task_name(const struct nursery_task *t);
 
-/* The token that the task's function was given, borrowed; NULL for NULL. */
+/* The token that the task's function was given, borrowed: as long as the
+ * task, and the handle; NULL for NULL. */
 struct nursery_token *nursery_task_token(struct nursery_task *t);
 
 /*
- * One more reference to a handle.
- * Not built yet: NULL.
+ * One more reference to a handle, which is returned; of nursery_self() it
+ * makes one.  It keeps the memory of the task and of the nursery's handle.
+ * NULL is a no-op.  Cannot fail.
  */
 struct nursery_task *nursery_task_ref(struct nursery_task *t);
 
 /*
- * Gives a handle back; the task is not touched.
- * Not built yet: nothing happens.
+ * Gives a handle back; the task goes on, or went long ago.  NULL is a no-op.
  */
 void nursery_task_unref(struct nursery_task *t);
 

@@ -26,7 +26,8 @@ enum nur_op {
 	NUR_OP_SENDFILE, NUR_OP_ACCEPT, NUR_OP_CONNECT, NUR_OP_RUN,
 	NUR_OP_SPAWN, NUR_OP_WAIT, NUR_OP_CLOSE, NUR_OP_BLOCKING,
 	NUR_OP_CALLBACK, NUR_OP_COND_WAIT, NUR_OP_SEM_WAIT,
-	NUR_OP_CHANNEL_SEND, NUR_OP_CHANNEL_RECV, NUR_OP_COUNT
+	NUR_OP_CHANNEL_SEND, NUR_OP_CHANNEL_RECV, NUR_OP_JOIN, NUR_OP_START,
+	NUR_OP_COUNT
 };
 extern const char *const nur_op_names[NUR_OP_COUNT];
 /* With one of them: the call is under way, but it does not wait. */
@@ -78,7 +79,7 @@ struct nur_thr {
 	int wake_fd;		/* eventfd, -1 until first needed */
 	uint64_t system_thread;	/* pthread_t, for tgkill's library twin */
 	/* the thread's own */
-	struct nursery_task *task;	/* that runs here */
+	struct nursery_task *task;	/* that runs here; atomic: E5 */
 	unsigned blocking;	/* pairs of io/blocking.c that are open */
 	size_t stack_size;	/* 0: not a thread of the pool */
 	uint64_t next_id, last_id;	/* of tasks: scope/task.c */

@@ -71,6 +71,14 @@ oldest_locked(const struct nursery *n)
 	return NULL;
 }
 
+static void
+unqueue_locked(struct nursery *n, struct nursery_task *t)
+{
+	nur_list_remove(&t->link);
+	t->queued = false;
+	n->queued--;
+}
+
 /* It gets a place; NULL: no place, or nobody wants one. */
 static struct nursery_task *
 dequeue_locked(struct nursery *n)
@@ -79,15 +87,14 @@ dequeue_locked(struct nursery *n)
 
 	if (t == NULL)
 		return NULL;
-	nur_list_remove(&t->link);
-	n->queued--;
+	unqueue_locked(n, t);
 	n->running++;
 	nur_list_append(&n->tasks, &t->link);
 	return t;
 }
 
-static void
-discard(struct nursery_task *t)
+void
+nur_discard(struct nursery_task *t)
 {
 	struct nursery_task *none = NULL;
 
@@ -107,7 +114,10 @@ put_back_locked(struct nursery *n, struct nursery_task *t)
 	if (!may_start(n, t))
 		return false;
 	n->queued++;
+	t->queued = true;
 	nur_list_prepend(&n->queue, &t->link);	/* it was the oldest */
+	if (n->joined)
+		nur_task_look_again(t);
 	return true;
 }
 
@@ -122,7 +132,7 @@ nur_requeue(struct nursery *n, struct nursery_task *t)
 	/* Not ours any more, if it is back in the queue. */
 	nur_nursery_unlock(n);
 	if (!kept)
-		discard(t);
+		nur_discard(t);
 }
 
 struct nursery_task *
@@ -150,7 +160,7 @@ nur_fill_places_locked(struct nursery *n)
 		if (rc == 0 || put_back_locked(n, t))
 			continue;
 		nur_nursery_unlock(n);
-		discard(t);
+		nur_discard(t);
 		nur_lock(&n->lock);
 	}
 	return rc == 0;
@@ -179,10 +189,42 @@ sleep_for_room_locked(struct nursery *n, int64_t until)
 	return rc == ETIMEDOUT ? ETIMEDOUT : 0;
 }
 
-/* A member that waited gave its place away; told to stop, it does not wait
- * for another. */
+/* False: on_done is called for it, and its place is another's already. */
+static bool
+holds_place_locked(const struct nursery_task *t)
+{
+	return !nur_list_empty(&t->link);
+}
+
 static void
-take_place_back(struct nursery *n)
+give_place_locked(struct nursery *n)
+{
+	n->running--;
+	nur_room_changed_locked(n);	/* one may want it back */
+}
+
+bool
+nur_give_place(struct nursery_task *caller)
+{
+	struct nursery *n = caller->nursery;
+	bool has;
+
+	if (n->attr.max_running == 0)
+		return false;
+	nur_lock(&n->lock);
+	has = holds_place_locked(caller);
+	if (has) {
+		give_place_locked(n);
+		(void)nur_fill_places_locked(n);
+		nur_done_changed_locked(n);
+	}
+	nur_nursery_unlock(n);
+	return has;
+}
+
+/* Told to stop, a member does not wait for another place. */
+void
+nur_take_place_back(struct nursery *n)
 {
 	nur_lock(&n->lock);
 	n->returning++;
@@ -224,9 +266,11 @@ count_in_locked(struct nursery *n, struct nursery_task *t, bool runs)
 	} else {
 		nur_store_relaxed(&t->since, nur_now());
 		n->queued++;
+		t->queued = true;
 		nur_list_append(&n->queue, &t->link);
 	}
 	n->unfinished++;
+	n->services += nur_is_service(t);
 	n->counts.spawned++;
 }
 
@@ -249,6 +293,28 @@ enter_locked(struct nursery *n, struct nursery_task *t, bool member,
 	return 0;
 }
 
+/* Nobody would ever make room: t runs in the spawner, or not at all. */
+static int
+enter_inline_locked(struct nursery *n, struct nursery_task *t, bool member,
+    bool *runs)
+{
+	int rc = refusal_locked(n, t->flags, member);
+
+	if (rc != 0 || (t->flags & NURSERY_TASK_MAY_INLINE) == 0)
+		return rc != 0 ? rc : EAGAIN;
+	*runs = true;
+	count_in_locked(n, t, true);
+	return 0;
+}
+
+/* What is accepted after a cancel may also be spawned by who is cancelled. */
+static bool
+turned_back(const struct nursery_task *t, const struct nursery_task *caller)
+{
+	return caller != NULL && nursery_token_is_cancelled(caller->token) &&
+	    (t->flags & NURSERY_TASK_FINAL) == 0;
+}
+
 /* As enter, but waits for room.  `caller` is the task that spawns, or NULL. */
 static int
 await_entry_locked(struct nursery *n, struct nursery_task *t,
@@ -259,10 +325,9 @@ await_entry_locked(struct nursery *n, struct nursery_task *t,
 
 	for (;;) {
 		if (!nur_fill_places_locked(n) && n->running == 0)
-			return EAGAIN;	/* nobody would ever make room */
-		rc = caller != NULL && nursery_token_is_cancelled(
-		    caller->token) ? ECANCELED : enter_locked(n, t, member,
-		    runs);
+			return enter_inline_locked(n, t, member, runs);
+		rc = turned_back(t, caller) ? ECANCELED : enter_locked(n, t,
+		    member, runs);
 		if (rc != EAGAIN)
 			return rc;
 		rc = sleep_for_room_locked(n, spawn_by);
@@ -290,11 +355,10 @@ enter_or_wait(struct nursery *n, struct nursery_task *t, bool try_only,
 		(void)nur_token_tell(caller->token, NURSERY_CANCEL, &cb,
 		    room_wake, n);
 	nur_lock(&n->lock);
-	*gave = caller != NULL && caller->nursery == n;
-	if (*gave) {
-		n->running--;
-		nur_room_changed_locked(n);	/* one may want it back */
-	}
+	*gave = caller != NULL && caller->nursery == n &&
+	    holds_place_locked(caller);
+	if (*gave)
+		give_place_locked(n);
 	rc = await_entry_locked(n, t, caller, spawn_by, runs);
 	nur_nursery_unlock(n);
 	nursery_callback_remove(&cb);
@@ -308,12 +372,28 @@ take_back(struct nursery *n, struct nursery_task *t)
 	nur_lock(&n->lock);
 	nur_list_remove(&t->link);
 	n->counts.spawned--;
+	n->services -= nur_is_service(t);
 	n->running--;
+	if (n->stopping == t)
+		n->stopping = NULL;
 	nur_room_changed_locked(n);
 	(void)nur_fill_places_locked(n);
 	n->unfinished--;
 	nur_done_changed_locked(n);
 	nur_nursery_unlock(n);
+}
+
+/* It is counted in, and there is no thread. */
+static int
+run_inline_or_not(struct nursery *n, struct nursery_task *t)
+{
+	int rc = EAGAIN;
+
+	if ((t->flags & NURSERY_TASK_MAY_INLINE) != 0)
+		rc = nur_task_run_inline(t);
+	if (rc != 0)
+		take_back(n, t);
+	return rc;
 }
 
 int
@@ -328,11 +408,40 @@ nur_admit(struct nursery *n, struct nursery_task *t, bool try_only,
 	if (rc == 0 && runs) {
 		rc = nur_pool_start(t, stack_size);
 		if (rc != 0)
-			take_back(n, t);
+			rc = run_inline_or_not(n, t);
 	}
 	if (gave)
-		take_place_back(n);
+		nur_take_place_back(n);
 	return rc;
+}
+
+/* ---- waiting for one that is in the queue, perhaps ---- */
+
+bool
+nur_look_after(struct nursery_task *t)
+{
+	struct nursery *n = t->nursery;
+	bool served = true;
+
+	nur_lock(&n->lock);
+	if (t->queued) {
+		n->joined = true;
+		served = nur_fill_places_locked(n) || n->running > 0;
+	}
+	nur_nursery_unlock(n);
+	return served;
+}
+
+void
+nur_drop_queued_locked(struct nursery *n, struct nursery_task *t)
+{
+	if (!t->queued)
+		return;
+	unqueue_locked(n, t);
+	nur_room_changed_locked(n);
+	nur_nursery_unlock(n);
+	nur_discard(t);
+	nur_lock(&n->lock);
 }
 
 /* ---- what the nursery's own token says ---- */
@@ -358,12 +467,11 @@ nur_nursery_cancelled(void *nursery)
 		t = NUR_CONTAINER(l, struct nursery_task, link);
 		if (may_start(n, t))
 			continue;
-		nur_list_remove(l);
-		n->queued--;
+		unqueue_locked(n, t);
 		nur_list_append(&drop, l);
 	}
 	nur_room_changed_locked(n);
 	nur_nursery_unlock(n);
 	while ((l = nur_list_pop(&drop)) != NULL)
-		discard(NUR_CONTAINER(l, struct nursery_task, link));
+		nur_discard(NUR_CONTAINER(l, struct nursery_task, link));
 }

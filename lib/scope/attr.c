@@ -44,14 +44,25 @@ nur_nursery_attr_read(struct nursery_attr *to, const struct nursery_attr *from)
 	    NURSERY_FIRST_SUCCESS || to->lane < NURSERY_LANE_INHERIT ||
 	    to->lane > NURSERY_COMPUTE || to->deadline < 0)
 		return EINVAL;
-	if (to->policy == NURSERY_FIRST_SUCCESS || to->lane ==
-	    NURSERY_COMPUTE)
+	if (to->lane == NURSERY_COMPUTE)
 		return ENOTSUP;
 	if (to->stack_size == 0)
 		to->stack_size = DEFAULT_STACK;
 	if (to->stack_size < MIN_STACK)
 		return EINVAL;
 	return 0;
+}
+
+/* A service lives until it is stopped: none of the others does. */
+static bool
+fits_together(const struct nursery_task_attr *a)
+{
+	const unsigned others = NURSERY_TASK_FINAL | NURSERY_TASK_MAY_INLINE |
+	    NURSERY_TASK_ENDS_ON_DRAIN;
+
+	if ((a->flags & NURSERY_TASK_SERVICE) != 0)
+		return (a->flags & others) == 0;
+	return a->grace == 0;
 }
 
 int
@@ -71,9 +82,9 @@ nur_task_attr_read(struct nursery_task_attr *to,
 		return EINVAL;
 	if ((to->flags & NURSERY_TASK_FINAL) != 0 && to->deadline == 0)
 		return EINVAL;
-	if ((to->flags & (NURSERY_TASK_SERVICE | NURSERY_TASK_MAY_INLINE)) !=
-	    0 || to->grace != 0 || to->restart != NULL || to->lane ==
-	    NURSERY_COMPUTE)
+	if (!fits_together(to))
+		return EINVAL;
+	if (to->restart != NULL || to->lane == NURSERY_COMPUTE)
 		return ENOTSUP;
 	return 0;
 }

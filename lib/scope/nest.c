@@ -19,6 +19,9 @@
  *     thread makes it odd, changes the list, and makes it even again.  All
  *     that they read (prev, parent) is written by a release in between: who
  *     reads it knows that the count has changed.
+ * E5  A private nursery was opened by the task that runs on its opener's
+ *     thread, if one does: before another runs there in the midst of it,
+ *     what is open becomes shared.
  */
 #include "config.h"
 
@@ -217,13 +220,26 @@ nur_nest_share(struct nursery *n)
 	for (; m->shared == 0 && m->parent->shared == 0; m = m->parent)
 		m->parent->below = m;
 	for (; m != NULL && m->shared == 0; m = m->below) {
-		/* E1: the parent cannot be closed, at most closing. */
+		/* E1: the parent cannot be closed, at most closing, and the
+		 * host lives. */
+		m->host = nur_load_relaxed(&m->opener->task);	/* E5 */
+		m->for_service = nur_serves(m->host, m->parent);
 		nur_lock(&m->parent->lock);
 		m->parent->inner++;
+		m->parent->inner_services += m->for_service;
 		nur_unlock(&m->parent->lock);
 		share_one_locked(m, &m->parent->token);
 	}
 	nur_unlock(&nur_registry_lock);
+}
+
+void
+nur_nest_share_opened(const struct nur_thr *self)
+{
+	const struct nur_link *l;
+
+	for (l = self->opened.prev; l != &self->opened; l = l->prev)
+		nur_nursery_share(NUR_CONTAINER(l, struct nursery, opened));
 }
 
 /* ---- what a thread keeps ready ---- */

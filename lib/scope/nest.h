@@ -14,6 +14,9 @@ bool nur_nest_close(struct nursery *n, int *out_rc);
 void nur_nest_publish(struct nursery *n, struct nursery_token *above);
 /* The end of a private one, whatever else this thread has open. */
 void nur_nest_drop(struct nursery *n);
+/* E5: another task, or on_done, is to run in the midst of what this thread
+ * does. */
+void nur_nest_share_opened(const struct nur_thr *self);
 /* Lets go of what the thread keeps. */
 void nur_nest_thread_ends(struct nur_thr *self);
 

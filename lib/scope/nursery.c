@@ -105,7 +105,7 @@ nur_nursery_prepare(struct nursery *n, const struct nursery_attr *a)
 }
 
 int
-nur_nursery_join(struct nursery *n)
+nur_nursery_join(struct nursery *n, bool for_service)
 {
 	int rc = 0;
 
@@ -113,19 +113,24 @@ nur_nursery_join(struct nursery *n)
 	if (n->state == NUR_CLOSED || (n->state == NUR_CLOSING &&
 	    n->unfinished + n->inner == 0))
 		rc = ESHUTDOWN;
-	else
+	if (rc == 0) {
 		n->inner++;
+		n->inner_services += for_service;
+	}
 	nur_unlock(&n->lock);
 	return rc;
 }
 
 static void
-leave_parent(struct nursery *parent)
+leave_parent(const struct nursery *n)
 {
+	struct nursery *parent = n->parent;
+
 	if (parent == NULL)
 		return;
 	nur_lock(&parent->lock);
 	parent->inner--;
+	parent->inner_services -= n->for_service;
 	nur_done_changed_locked(parent);
 	nur_nursery_unlock(parent);
 }
@@ -160,13 +165,16 @@ open_shared(struct nursery **out, struct nursery *parent,
 	nur_nursery_prepare(n, a);
 	if (parent != NULL) {
 		nur_nursery_share(parent);
-		rc = nur_nursery_join(parent);
+		n->for_service = nur_serves(self->task, parent);
+		rc = nur_nursery_join(parent, n->for_service);
 	}
 	if (rc != 0) {
 		nur_nursery_free(n);
 		return rc;
 	}
 	n->parent = parent;
+	if ((a->flags & NURSERY_UNBOUND) == 0)
+		nur_store_relaxed(&n->host, self->task);
 	nur_nest_publish(n, above);
 	nur_slab_count(&nursery_slab, 1);
 	rc = arm(n);
@@ -293,28 +301,46 @@ nursery_adopt(struct nursery *n)
 	share_inside(n);
 	nur_opened_remove(n->opener, n);
 	n->opener = self;
+	/* Relaxed: compared by handle.c, with a task that lives. */
+	nur_store_relaxed(&n->host, self->task);
 	nur_opened_add(self, n);
 	return 0;
 }
 
 /* ---- waiting ---- */
 
+/* Those who wait for one that is queued. */
+static void
+wake_joiners_locked(struct nursery *n)
+{
+	struct nur_link *l;
+
+	NUR_LIST_FOREACH(l, &n->queue)
+		nur_task_look_again(NUR_CONTAINER(l, struct nursery_task,
+		    link));
+}
+
 void
 nur_done_changed_locked(struct nursery *n)
 {
-	/* Who waits has to look when all are done; or when one that is queued
-	 * has nobody to run it (N6). */
-	if (n->unfinished != 0 && (n->running != 0 || n->queued == 0))
+	/* Who waits has to look when all but services are done; or when one
+	 * that is queued has nobody to run it (N6). */
+	if (n->unfinished != n->services && (n->running != 0 ||
+	    n->queued == 0))
 		return;
+	if (n->joined)
+		wake_joiners_locked(n);
 	/* Relaxed: moves under the lock; sleepers read it there too. */
 	nur_store_relaxed(&n->done_seq, nur_load_relaxed(&n->done_seq) + 1);
 	n->wake_done = n->done_waiters > 0;
 }
 
 static bool
-is_done_locked(const struct nursery *n, bool inner_too)
+is_done_locked(const struct nursery *n, bool all)
 {
-	return n->unfinished == 0 && (!inner_too || n->inner == 0);
+	if (all)
+		return n->unfinished + n->inner == 0;
+	return n->unfinished == n->services;
 }
 
 /* Until the end of a task or the deadline: 0 or ETIMEDOUT. */
@@ -332,21 +358,24 @@ sleep_till_change_locked(struct nursery *n, int64_t deadline)
 	return rc == ETIMEDOUT ? ETIMEDOUT : 0;
 }
 
+/* All: the nurseries inside, too, and the services, which are stopped. */
 static int
-await_locked(struct nursery *n, bool inner_too, int64_t deadline)
+await_locked(struct nursery *n, bool all, int64_t deadline)
 {
-	int64_t until;
+	int64_t until, service_until = NURSERY_NEVER;
 	int rc = 0;
 
-	while (!is_done_locked(n, inner_too)) {
+	while (!is_done_locked(n, all)) {
 		if (rc == ETIMEDOUT && deadline <= nur_now())
 			return ETIMEDOUT;
-		until = deadline;
+		if (all)
+			service_until = nur_stop_services_locked(n);
+		until = deadline < service_until ? deadline : service_until;
 		/* N6: nobody ends who could hand his thread on. */
 		if (!nur_fill_places_locked(n) && n->running == 0 &&
-		    nur_now() < deadline - TRY_AGAIN)
+		    nur_now() < until - TRY_AGAIN)
 			until = nur_now() + TRY_AGAIN;
-		if (is_done_locked(n, inner_too))
+		if (is_done_locked(n, all))
 			break;
 		rc = sleep_till_change_locked(n, until);
 	}
@@ -387,7 +416,7 @@ nursery_wait(struct nursery *n, int64_t deadline)
 		return EINVAL;
 	if (nur_inherited(n))
 		return EOWNERDEAD;
-	if (nur_is_member(nur_task_current(), n))
+	if (nur_is_member_here(n))
 		return EDEADLK;
 	nur_nursery_share(n);
 	return await_as(n, false, deadline, NUR_OP_WAIT);
@@ -427,10 +456,12 @@ close_left_open(struct nursery *n, struct nur_thr *self)
 static int
 result_locked(const struct nursery *n, bool violated)
 {
-	if (n->first_error != 0)
+	if (n->first_error != 0 && !n->won)
 		return n->first_error;
 	if (violated)
 		return ENOTEMPTY;
+	if (n->won)
+		return 0;
 	if (nur_token_level(&n->token) < NURSERY_CANCEL)
 		return 0;
 	if (n->attr.deadline != 0 && nur_token_timed_out(&n->token))
@@ -448,7 +479,7 @@ nur_nursery_withdraw(struct nursery *n)
 	nur_list_remove(&n->beside);
 	nur_unlock(&nur_registry_lock);
 	nur_slab_count(&nursery_slab, -1);
-	leave_parent(n->parent);
+	leave_parent(n);
 }
 
 /* Waits, seals and takes n out of everything; n stays allocated. */
@@ -488,7 +519,7 @@ close_block(struct nursery *n)
 int
 nur_nursery_may_close(const struct nursery *n)
 {
-	if (nur_is_member(nur_task_current(), n))
+	if (nur_is_member_here(n))
 		return EDEADLK;
 	if ((n->attr.flags & NURSERY_UNBOUND) == 0 && n->opener !=
 	    nur_thr_peek())
@@ -662,17 +693,22 @@ close_for_opener(struct nursery *n)
 }
 
 void
-nur_nursery_opener_ends(struct nur_thr *self)
+nur_nursery_opener_ends(struct nur_thr *self, const struct nursery_task *host)
 {
-	while (!nur_list_empty(&self->opened))
-		close_for_opener(NUR_CONTAINER(self->opened.prev,
-		    struct nursery, opened));
+	struct nursery *n;
+
+	while (!nur_list_empty(&self->opened)) {
+		n = NUR_CONTAINER(self->opened.prev, struct nursery, opened);
+		if (host != NULL && !nur_opened_by(n, host))
+			return;
+		close_for_opener(n);
+	}
 }
 
 static void
 thread_ends(struct nur_thr *self)
 {
-	nur_nursery_opener_ends(self);
+	nur_nursery_opener_ends(self, NULL);
 	nur_nest_thread_ends(self);
 }
 

@@ -16,6 +16,13 @@
  * N7  A nursery is private until anybody but its opener could know of it:
  *     scope/nest.c.  Whatever looks at its token, its lists or its counts
  *     makes it shared first.
+ * N8  A task's block has one reference of the run, which its end gives back,
+ *     and one a handle.  Each handle also holds the nursery, so that it may
+ *     be asked for what belongs to the task whenever it likes.  A task for
+ *     which nobody asked ends without touching a reference.
+ * N9  Services are counted apart, and so are the nurseries opened by them:
+ *     when nothing else is left, and n is to be closed, who closes stops the
+ *     newest, and the next when that one has ended or had its grace.
  */
 #ifndef NUR_SCOPE_NURSERY_H
 #define NUR_SCOPE_NURSERY_H
@@ -38,12 +45,19 @@ struct nur_failure {
 };
 
 struct nursery {
-	struct nursery_token token;	/* first: the block is freed with it */
+	/* first: the block is freed with it; aligned, for what comes next is
+	 * all that a private nursery needs: one line */
+	_Alignas(64) struct nursery_token token;
 	/* atomic */
 	uint32_t refs;		/* handles: the opener's, users', inner ones */
 	uint32_t shared;	/* N7 */
 	uint32_t done_seq;	/* moves when unfinished or inner gets 0 */
 	uint32_t room_seq;	/* moves when a spawn may look again */
+	struct nursery *parent;	/* constant */
+	/* the opener's thread */
+	struct nur_thr *opener;	/* NULL: any one thread may close */
+	struct nur_link opened;
+	struct nursery_task *host;	/* that opened it, or NULL; E5 */
 
 	struct nur_mutex lock;
 	/* under lock; the state is also read by the opener without */
@@ -51,11 +65,17 @@ struct nursery {
 	unsigned running, queued, unfinished, inner;
 	unsigned room_waiters, done_waiters;
 	unsigned returning;	/* members that want their place back */
+	unsigned services;	/* of the unfinished, N9 */
+	unsigned inner_services;	/* of the inner ones, N9 */
 	bool wake_room, wake_done;	/* by who lets the lock go */
 	bool violated;		/* closed by an outer close */
 	bool sealed;		/* CLOSING, for the close that comes next */
 	bool has_signals;	/* daemon/signals.c */
 	bool reporting;		/* somebody runs on_done */
+	bool joined;		/* somebody waited for one in the queue */
+	bool won;		/* the first success was there */
+	int64_t stop_by;	/* `stopping`'s grace ends */
+	struct nursery_task *stopping;	/* a service, N9; NULL: none */
 	struct nur_link tasks;	/* that run */
 	struct nur_link queue;	/* that wait for a place */
 	struct nur_link reports;	/* that wait for on_done */
@@ -68,18 +88,25 @@ struct nursery {
 
 	/* constant */
 	uint64_t id;
-	struct nursery *parent;
 	struct nursery_attr attr;
 	char name[NUR_NAME_MAX];
+	bool for_service;	/* opened by a service of the parent, N9 */
 	struct nursery_callback on_drain, on_cancel;
-	/* the opener's thread */
-	struct nur_thr *opener;	/* NULL: any one thread may close */
-	struct nur_link opened;
 	/* under the registry lock */
 	struct nur_link inside;	/* shared nurseries opened in this one */
 	struct nur_link beside;	/* in the parent's `inside`, or the roots */
 	struct nursery *below;	/* while this and that are being shared */
 };
+
+/* nursery_task.state */
+#define NUR_TASK_ENDED		1u	/* the result is there */
+#define NUR_TASK_AWAITED	2u	/* somebody may sleep on the state */
+#define NUR_TASK_STARTED	4u	/* said nursery_started() */
+#define NUR_TASK_GIVEN_UP	8u	/* the start does not wait for that */
+#define NUR_TASK_LOOK		16u	/* counted: who sleeps looks again */
+
+/* nursery_task.flags: nursery_start() waits for it. */
+#define NUR_TASK_HANDSHAKE	(1u << 31)
 
 struct nursery_task {
 	/* what the start of a task needs: one line */
@@ -88,8 +115,11 @@ struct nursery_task {
 	struct nursery_token *token;
 	nursery_fn *fn;
 	void *arg;
-	unsigned flags;
+	unsigned flags;		/* constant */
 	bool own_token, started, named;
+	bool queued;		/* nursery's lock: it is in the queue */
+	uint32_t refs;		/* atomic: N8 */
+	uint32_t state;		/* atomic: what its handles wait for */
 
 	uint64_t id;
 	int64_t since, ended;	/* atomic: since; queued or started */
@@ -98,8 +128,23 @@ struct nursery_task {
 	void (*discard)(void *arg);
 	void *copy;		/* spawn_copy's, when too long for `inline_` */
 	char name[NUR_NAME_MAX];	/* if named */
-	_Alignas(max_align_t) unsigned char inline_[NUR_INLINE_COPY];
+	union {
+		_Alignas(max_align_t) unsigned char inline_[NUR_INLINE_COPY];
+		struct {		/* of those with attributes */
+			int64_t grace;
+			void *value;	/* that nursery_started() was given */
+			struct nursery_task *outer;	/* if `inlined` */
+			bool inlined;	/* the thread's own: runs in another */
+			bool told;	/* nursery's lock: to stop, N9 */
+		} more;
+	};
 };
+
+static inline unsigned
+nur_is_service(const struct nursery_task *t)
+{
+	return (t->flags & NURSERY_TASK_SERVICE) / NURSERY_TASK_SERVICE;
+}
 
 extern struct nur_mutex nur_registry_lock;
 /* under the registry lock: shared ones with no parent, oldest first */
@@ -131,8 +176,15 @@ void nur_done_changed_locked(struct nursery *n);
 /* Waits until no task and no inner nursery is left, and lets none in after:
  * 0, and the close is at once; or ETIMEDOUT. */
 int nur_nursery_seal(struct nursery *n, int64_t deadline);
+/* Whether nothing but services is left in n, N9.  Lock held. */
+static inline bool
+nur_only_services_locked(const struct nursery *n)
+{
+	return n->unfinished == n->services && n->inner == n->inner_services;
+}
+
 /* Counts one that opens inside n: 0 or ESHUTDOWN. */
-int nur_nursery_join(struct nursery *n);
+int nur_nursery_join(struct nursery *n, bool for_service);
 /* Whether the caller may close n: 0, EDEADLK, EPERM; and whether it can be
  * closed: ENOTEMPTY, EBUSY. */
 int nur_nursery_may_close(const struct nursery *n);
@@ -142,8 +194,9 @@ int nur_nursery_close(struct nursery **np, struct nursery_report *report);
 /* Takes a shared nursery out of everything but its handles. */
 void nur_nursery_withdraw(struct nursery *n);
 /* A thread ends, or a task on it, that left nurseries open: they are
- * cancelled and closed. */
-void nur_nursery_opener_ends(struct nur_thr *self);
+ * cancelled and closed.  With a host, only those that it opened. */
+void nur_nursery_opener_ends(struct nur_thr *self,
+    const struct nursery_task *host);
 /* The shared nursery after n in the tree below `root`, NULL at the end; with
  * root NULL, of all trees.  Registry lock held. */
 struct nursery *nur_nursery_after(struct nursery *n,
@@ -170,13 +223,30 @@ nur_nursery_share(struct nursery *n)
 
 /* ---- task.c ---- */
 
+/* Whether it was `host` that left n open, which is this thread's newest. */
+bool nur_opened_by(const struct nursery *n, const struct nursery_task *host);
 /* True if `task` belongs to n or to a nursery inside it. */
 bool nur_is_member(const struct nursery_task *task, const struct nursery *n);
+/* The same for the task that runs here or one that it runs inside of. */
+bool nur_is_member_here(const struct nursery *n);
+/* True if p is not to wait for `task` before it stops services, N9. */
+bool nur_serves(const struct nursery_task *task, const struct nursery *p);
 struct nursery_task *nur_task_current(void);
 uint64_t nur_task_next_id(void);
 int nur_task_new(struct nursery_task **out, struct nursery *n, nursery_fn *fn,
     void *arg);
 void nur_task_free(struct nursery_task *t);
+/* N8 */
+static inline void
+nur_task_hold(struct nursery_task *t)
+{
+	/* Relaxed: the caller knows of a reference that stays. */
+	(void)nur_fetch_add_relaxed(&t->refs, 1);
+}
+void nur_task_let_go(struct nursery_task *t);
+void nur_task_count_handles(int change);
+/* Runs t on this thread, in the middle of what it does: 0 or ENOMEM. */
+int nur_task_run_inline(struct nursery_task *t);
 /* The end of a task, or of one that never ran; a queued one that takes over
  * the thread comes back in *next. */
 void nur_task_finish(struct nursery_task *t, struct nursery_task **next);
@@ -200,11 +270,55 @@ void nur_requeue(struct nursery *n, struct nursery_task *t);
 /* Gives threads to queued tasks that have places; false if one was not to be
  * had.  Lock held; it is let go meanwhile. */
 bool nur_fill_places_locked(struct nursery *n);
+/* The caller's task gives its place away while it waits for another: true,
+ * and the place has to be taken back. */
+bool nur_give_place(struct nursery_task *caller);
+void nur_take_place_back(struct nursery *n);
+/* Discards t if it is in the queue still.  Lock held; it is let go
+ * meanwhile. */
+void nur_drop_queued_locked(struct nursery *n, struct nursery_task *t);
+/* Who sleeps for t looks at the queue, where t may be: false if nobody is
+ * there to run it. */
+bool nur_look_after(struct nursery_task *t);
+void nur_discard(struct nursery_task *t);
 /* Wakes those who wait for room.  Lock held. */
 void nur_room_changed_locked(struct nursery *n);
 /* The callbacks of a nursery's own token. */
 void nur_nursery_drained(void *nursery);
 void nur_nursery_cancelled(void *nursery);
+
+/* ---- spawn.c ---- */
+
+/* A task with checked attributes, and one that comes with them. */
+int nur_spawn_prepare(struct nursery_task **out, struct nursery *n,
+    const struct nursery_task_attr *a, nursery_fn *fn, void *arg);
+/* Spawns it, with a handle if wanted; the task is gone if refused. */
+int nur_spawn_prepared(struct nursery_task *t, bool handle, int64_t spawn_by);
+
+/* ---- handle.c ---- */
+
+/* Sets bits; what was there before.  Wakes whoever sleeps. */
+uint32_t nur_task_say(struct nursery_task *t, uint32_t bits);
+/* Who sleeps for t is to look again. */
+void nur_task_look_again(void *task);
+/* Sleeps until one of the bits is set: 0; or the deadline: ETIMEDOUT; or
+ * `told` is true or becomes so, which says nur_task_look_again: ECANCELED. */
+int nur_task_await(struct nursery_task *t, uint32_t bits, int64_t deadline,
+    bool (*told)(const struct nursery_task *t));
+
+static inline uint32_t
+nur_task_state(const struct nursery_task *t)
+{
+	/* Acquire: pairs with nur_task_say(); who sees a bit sees what came
+	 * with it: the result, the value. */
+	return nur_load_acquire(&t->state);
+}
+
+/* ---- service.c ---- */
+
+/* N9, for who closes n: stops what is to be stopped now, and says when to
+ * come again.  Lock held; it is let go meanwhile. */
+int64_t nur_stop_services_locked(struct nursery *n);
 
 /* ---- report.c ---- */
 

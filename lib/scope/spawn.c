@@ -9,13 +9,14 @@
 
 #include <string.h>
 
+/* Who closes may hold a service that is refused for want of a thread. */
 static int
 submit(struct nursery_task *t, bool try_only, int64_t spawn_by)
 {
 	int rc = nur_admit(t->nursery, t, try_only, spawn_by);
 
 	if (rc != 0)
-		nur_task_free(t);
+		nur_task_let_go(t);
 	return rc;
 }
 
@@ -83,6 +84,9 @@ give_token(struct nursery_task *t, const struct nursery_task_attr *a)
 
 	if ((a->flags & NURSERY_TASK_FINAL) != 0)
 		rc = nursery_token_new_shielded(&token, parent, a->deadline);
+	else if ((a->flags & NURSERY_TASK_SERVICE) != 0)
+		rc = nursery_token_new_shielded(&token, parent,
+		    NURSERY_NEVER);
 	else if ((a->flags & NURSERY_TASK_ENDS_ON_DRAIN) != 0)
 		rc = nursery_token_new_at(&token, parent, NURSERY_DRAIN);
 	else
@@ -99,6 +103,62 @@ give_token(struct nursery_task *t, const struct nursery_task_attr *a)
 }
 
 int
+nur_spawn_prepare(struct nursery_task **out, struct nursery *n,
+    const struct nursery_task_attr *a, nursery_fn *fn, void *arg)
+{
+	struct nursery_task *t;
+	int rc = nur_task_new(&t, n, fn, arg);
+
+	if (rc != 0)
+		return rc;
+	t->flags = a->flags;
+	t->discard = a->discard;
+	memset(&t->more, 0, sizeof t->more);
+	t->more.grace = a->grace;
+	t->named = a->name != NULL && a->name[0] != '\0';
+	if (t->named)
+		nur_copy_name(t->name, a->name);
+	rc = give_token(t, a);
+	if (rc == 0)
+		*out = t;
+	else
+		nur_task_free(t);
+	return rc;
+}
+
+int
+nur_spawn_prepared(struct nursery_task *t, bool handle, int64_t spawn_by)
+{
+	struct nursery *n = t->nursery;
+	int rc;
+
+	if (!handle)
+		return submit(t, false, spawn_by);
+	/* N8; before the task can end. */
+	nur_task_hold(t);
+	(void)nursery_ref(n);
+	rc = nur_admit(n, t, false, spawn_by);
+	if (rc == 0) {
+		nur_task_count_handles(1);
+		return 0;
+	}
+	nur_task_let_go(t);
+	nur_task_let_go(t);
+	nursery_unref(n);
+	return rc;
+}
+
+/* A last word need not wait for room longer than it may take. */
+static int64_t
+room_until(const struct nursery_task_attr *a)
+{
+	if (a->spawn_by != 0)
+		return a->spawn_by;
+	return (a->flags & NURSERY_TASK_FINAL) != 0 ? a->deadline :
+	    NURSERY_NEVER;
+}
+
+int
 nursery_spawn_with(struct nursery *n, const struct nursery_task_attr *attr,
     nursery_fn *fn, void *arg, struct nursery_task **out)
 {
@@ -109,23 +169,11 @@ nursery_spawn_with(struct nursery *n, const struct nursery_task_attr *attr,
 	if (n == NULL || fn == NULL)
 		return EINVAL;
 	rc = nur_task_attr_read(&a, attr);
-	if (rc != 0)
-		return rc;
-	if (out != NULL)
-		return ENOTSUP;
-	rc = nur_task_new(&t, n, fn, arg);
-	if (rc != 0)
-		return rc;
-	t->flags = a.flags;
-	t->discard = a.discard;
-	t->named = a.name != NULL && a.name[0] != '\0';
-	if (t->named)
-		nur_copy_name(t->name, a.name);
-	rc = give_token(t, &a);
-	if (rc != 0) {
-		nur_task_free(t);
-		return rc;
-	}
-	return submit(t, false, a.spawn_by == 0 ? NURSERY_NEVER :
-	    a.spawn_by);
+	if (rc == 0)
+		rc = nur_spawn_prepare(&t, n, &a, fn, arg);
+	if (rc == 0)
+		rc = nur_spawn_prepared(t, out != NULL, room_until(&a));
+	if (rc == 0 && out != NULL)
+		*out = t;
+	return rc;
 }

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/sys.h"
 #include "base/task_id.h"
+#include "scope/nest.h"
 #include "sched/pool.h"
 
 #include <dlfcn.h>
@@ -49,6 +50,22 @@ nur_task_current(void)
 	return self == NULL ? NULL : self->task;
 }
 
+/* t runs here from now on.  Relaxed: who reads it elsewhere is ordered with
+ * what t does, E5. */
+static void
+enter(struct nur_thr *self, struct nursery_task *t)
+{
+	if (!nur_list_empty(&self->opened))
+		nur_nest_share_opened(self);
+	nur_store_relaxed(&self->task, t);
+}
+
+static void
+leave(struct nur_thr *self, struct nursery_task *before)
+{
+	nur_store_relaxed(&self->task, before);
+}
+
 static uint64_t
 current_id(void)
 {
@@ -68,6 +85,48 @@ nur_is_member(const struct nursery_task *task, const struct nursery *n)
 		if (m == n)
 			return true;
 	return false;
+}
+
+/* What t runs inside of, on its thread; NULL: nothing. */
+static struct nursery_task *
+outer(const struct nursery_task *t)
+{
+	return (t->flags & NURSERY_TASK_MAY_INLINE) != 0 && t->more.inlined ?
+	    t->more.outer : NULL;
+}
+
+/* A private one is of who runs here, E5. */
+bool
+nur_opened_by(const struct nursery *n, const struct nursery_task *host)
+{
+	return nur_load_acquire(&n->shared) == 0 || nur_load_relaxed(
+	    &n->host) == host;
+}
+
+bool
+nur_is_member_here(const struct nursery *n)
+{
+	const struct nursery_task *t;
+
+	for (t = nur_task_current(); t != NULL; t = outer(t))
+		if (nur_is_member(t, n))
+			return true;
+	return false;
+}
+
+bool
+nur_serves(const struct nursery_task *task, const struct nursery *p)
+{
+	const struct nursery *m;
+
+	if (task == NULL)
+		return false;
+	if (task->nursery == p)
+		return nur_is_service(task);
+	m = task->nursery;
+	while (m != NULL && m->parent != p)
+		m = m->parent;
+	return m != NULL && m->for_service;
 }
 
 void
@@ -118,6 +177,7 @@ nur_task_new(struct nursery_task **out, struct nursery *n, nursery_fn *fn,
 	t->token = &n->token;
 	t->fn = fn;
 	t->arg = arg;
+	nur_store_relaxed(&t->refs, 1);
 	t->id = nur_task_next_id();
 	*out = t;
 	return 0;
@@ -140,6 +200,40 @@ nur_task_free(struct nursery_task *t)
 	nur_slab_put(&task_slab, t);
 }
 
+void
+nur_task_let_go(struct nursery_task *t)
+{
+	/* Acquire and release: the last one sees what all others did. */
+	if (nur_fetch_sub_acq_rel(&t->refs, 1) == 1)
+		nur_task_free(t);
+}
+
+void
+nur_task_count_handles(int change)
+{
+	nur_slab_count(&task_slab, change);
+}
+
+/* Nobody but the run knows of t, and no longer can. */
+static bool
+has_no_handle(const struct nursery_task *t)
+{
+	/* Acquire: sees what the last holder did; pairs with let_go. */
+	return nur_load_acquire(&t->refs) == 1;
+}
+
+/* N8: the run's reference. */
+static void
+release(struct nursery_task *t)
+{
+	if (has_no_handle(t)) {
+		nur_task_free(t);
+		return;
+	}
+	(void)nur_task_say(t, NUR_TASK_ENDED);
+	nur_task_let_go(t);
+}
+
 static bool
 was_told_to_stop(const struct nursery_task *t)
 {
@@ -147,7 +241,17 @@ was_told_to_stop(const struct nursery_task *t)
 	    nur_token_level(&t->nursery->token) >= NURSERY_CANCEL;
 }
 
-/* Counts how t ended; true if it failed. */
+static bool
+is_first_success_locked(struct nursery *n, const struct nursery_task *t)
+{
+	if (n->attr.policy != NURSERY_FIRST_SUCCESS || n->won ||
+	    nur_is_service(t))
+		return false;
+	n->won = true;
+	return true;
+}
+
+/* Counts how t ended; true if the others are to be told. */
 static bool
 classify_locked(struct nursery *n, struct nursery_task *t)
 {
@@ -157,6 +261,7 @@ classify_locked(struct nursery *n, struct nursery_task *t)
 		n->counts.discarded++;
 	} else if (t->result == 0) {
 		n->counts.succeeded++;
+		return is_first_success_locked(n, t);
 	} else if (t->result == ECANCELED && was_told_to_stop(t)) {
 		t->cancelled = 1;
 		n->counts.cancelled++;
@@ -165,7 +270,7 @@ classify_locked(struct nursery *n, struct nursery_task *t)
 		if (n->first_error == 0)
 			n->first_error = t->result;
 		nur_failure_keep_locked(n, t);
-		return true;
+		return n->attr.policy == NURSERY_FAIL_FAST;
 	}
 	return false;
 }
@@ -185,10 +290,10 @@ call_on_done(struct nursery *n, struct nursery_task *t)
 	r.ended = t->ended;
 	/* To the callback it is the task that runs here: a member. */
 	if (self != NULL)
-		self->task = t;
+		enter(self, t);
 	n->attr.on_done(n, &r, n->attr.ctx);
 	if (self != NULL)
-		self->task = before;
+		leave(self, before);
 }
 
 /*
@@ -200,6 +305,7 @@ static void
 report_and_unlock(struct nursery *n, struct nursery_task *t)
 {
 	struct nur_link *l;
+	unsigned service;
 
 	nur_list_append(&n->reports, &t->link);
 	if (n->reporting) {
@@ -211,10 +317,12 @@ report_and_unlock(struct nursery *n, struct nursery_task *t)
 		t = NUR_CONTAINER(l, struct nursery_task, link);
 		nur_nursery_unlock(n);
 		call_on_done(n, t);
-		nur_task_free(t);
+		service = nur_is_service(t);
+		release(t);
 		nur_lock(&n->lock);
 		n->reporting = !nur_list_empty(&n->reports);
 		n->unfinished--;
+		n->services -= service;
 		if (n->reporting)
 			continue;
 		nur_done_changed_locked(n);
@@ -223,15 +331,27 @@ report_and_unlock(struct nursery *n, struct nursery_task *t)
 	nur_nursery_unlock(n);
 }
 
-/* N4: the error is kept already; now the others are told. */
+/* N4: the error is kept already, or the success; now the others are told. */
 static void
 cancel_siblings_locked(struct nursery *n, const struct nursery_task *t)
 {
 	struct nur_raise r = { .level = NURSERY_CANCEL,
-		.code = t->result, .why = "task failed" };
+		.code = t->result, .why = t->result == 0 ? "task succeeded" :
+		"task failed" };
 
 	nur_nursery_unlock(n);
 	(void)nur_token_raise(&n->token, &r);
+	nur_lock(&n->lock);
+}
+
+/* Before on_done, which may wait for this very task. */
+static void
+tell_handles_locked(struct nursery *n, struct nursery_task *t)
+{
+	if (has_no_handle(t))
+		return;
+	nur_nursery_unlock(n);
+	(void)nur_task_say(t, NUR_TASK_ENDED);
 	nur_lock(&n->lock);
 }
 
@@ -239,32 +359,37 @@ void
 nur_task_finish(struct nursery_task *t, struct nursery_task **next)
 {
 	struct nursery *n = t->nursery;
-	bool failed;
+	unsigned service = nur_is_service(t);
 
 	if (n->attr.on_done != NULL || t->result != 0)
 		t->ended = nur_now();
 	nur_lock(&n->lock);
 	if (t->started)
 		nur_list_remove(&t->link);
-	failed = classify_locked(n, t);
-	if (failed && n->attr.policy == NURSERY_FAIL_FAST)
+	if (classify_locked(n, t))
 		cancel_siblings_locked(n, t);
 	if (t->started)
 		*next = nur_pass_place_locked(n);
+	if (n->stopping == t)
+		n->stopping = NULL;
 	if (n->attr.on_done != NULL) {
+		tell_handles_locked(n, t);
 		report_and_unlock(n, t);
 		return;
 	}
-	if (t->own_token || t->copy != NULL) {
+	if (t->own_token || t->copy != NULL || !has_no_handle(t)) {
 		/* Its token is below n's, so it goes before n may. */
 		nur_nursery_unlock(n);
-		give_back_what_it_has(t);
+		release(t);
+		t = NULL;
 		nur_lock(&n->lock);
 	}
 	n->unfinished--;
+	n->services -= service;
 	nur_done_changed_locked(n);
 	nur_nursery_unlock(n);
-	nur_task_free(t);
+	if (t != NULL)
+		nur_task_free(t);
 }
 
 /* ---- running ---- */
@@ -287,6 +412,27 @@ name_thread(struct nur_thr *self, const struct nursery_task *t)
 	(void)prctl(PR_SET_NAME, comm);
 }
 
+/* The nurseries that end with t: those of its thread, or its own only. */
+static const struct nursery_task *
+host_of_left_open(const struct nursery_task *t)
+{
+	return (t->flags & NURSERY_TASK_MAY_INLINE) != 0 && t->more.inlined ?
+	    t : NULL;
+}
+
+static bool
+left_open(const struct nur_thr *self, const struct nursery_task *t)
+{
+	const struct nursery_task *host = host_of_left_open(t);
+	const struct nursery *newest;
+
+	if (nur_list_empty(&self->opened))
+		return false;
+	newest = NUR_CONTAINER(self->opened.prev, const struct nursery,
+	    opened);
+	return host == NULL || nur_opened_by(newest, host);
+}
+
 /* The task left by pthread_exit: this thread is going, and who would have
  * had it next needs another one. */
 static void
@@ -295,42 +441,73 @@ exited(void *task)
 	struct nursery_task *t = task, *next = NULL;
 	struct nur_thr *self = nur_thr_peek();
 	struct nursery *n = t->nursery;
+	struct nursery_task *before = outer(t);
 	size_t stack_size;
 
 	if (nur_inherited(t))
 		_exit(FORKED_AND_BACK);
 	stack_size = n->attr.stack_size;
 	t->result = ENDED_BY_EXIT;
-	nur_nursery_opener_ends(self);
+	nur_nursery_opener_ends(self, host_of_left_open(t));
 	nur_task_finish(t, &next);
-	self->task = NULL;
+	leave(self, before);
 	if (next != NULL && nur_pool_start(next, stack_size) != 0)
 		nur_requeue(n, next);
+}
+
+static struct nursery_task *
+run_on(struct nur_thr *self, struct nursery_task *t)
+{
+	struct nursery_task *next = NULL, *before = outer(t);
+
+	nur_store_relaxed(&t->since, nur_now());
+	t->started = true;
+	nur_store_release(&t->thr, self);
+	enter(self, t);
+	pthread_cleanup_push(exited, t);
+	t->result = t->fn(t->token, t->arg);
+	pthread_cleanup_pop(0);
+	if (nur_inherited(t))
+		_exit(FORKED_AND_BACK);
+	if (t->result == 0 && left_open(self, t))
+		t->result = ENOTEMPTY;
+	nur_nursery_opener_ends(self, host_of_left_open(t));
+	nur_task_finish(t, &next);
+	leave(self, before);
+	self->blocking = 0;
+	return next;
 }
 
 static struct nursery_task *
 run(struct nursery_task *t)
 {
 	struct nur_thr *self = nur_thr_peek();
-	struct nursery_task *next = NULL;
 
 	name_thread(self, t);
-	nur_store_relaxed(&t->since, nur_now());
-	t->started = true;
-	nur_store_release(&t->thr, self);
-	self->task = t;
-	pthread_cleanup_push(exited, t);
-	t->result = t->fn(t->token, t->arg);
-	pthread_cleanup_pop(0);
-	if (nur_inherited(t))
-		_exit(FORKED_AND_BACK);
-	if (!nur_list_empty(&self->opened) && t->result == 0)
-		t->result = ENOTEMPTY;
-	nur_nursery_opener_ends(self);
-	nur_task_finish(t, &next);
-	self->task = NULL;
+	return run_on(self, t);
+}
+
+int
+nur_task_run_inline(struct nursery_task *t)
+{
+	struct nur_thr *self = nur_thr_self();
+	struct nursery *n = t->nursery;
+	size_t stack_size = n->attr.stack_size;
+	struct nursery_task *next;
+	unsigned blocking;
+
+	if (self == NULL)
+		return ENOMEM;
+	blocking = self->blocking;
 	self->blocking = 0;
-	return next;
+	t->more.inlined = true;
+	t->more.outer = self->task;
+	next = run_on(self, t);
+	self->blocking = blocking;
+	/* It has a place, so n is there. */
+	if (next != NULL && nur_pool_start(next, stack_size) != 0)
+		nur_requeue(n, next);
+	return 0;
 }
 
 /* ---- asking ---- */
@@ -349,24 +526,6 @@ nursery_self(void)
 	return nur_task_current();
 }
 
-uint64_t
-nursery_task_id(const struct nursery_task *t)
-{
-	return t == NULL ? 0 : t->id;
-}
-
-const char *
-nursery_task_name(const struct nursery_task *t)
-{
-	return t == NULL ? NULL : t->name;
-}
-
-struct nursery_token *
-nursery_task_token(struct nursery_task *t)
-{
-	return t == NULL ? NULL : t->token;
-}
-
 __attribute__((constructor)) static void
 register_hooks(void)
 {
@@ -382,6 +541,6 @@ nur_task_after_fork(void)
 	nur_slab_after_fork(&task_slab);
 	if (self == NULL)
 		return;
-	self->task = NULL;
+	leave(self, NULL);
 	nur_list_init(&self->opened);
 }

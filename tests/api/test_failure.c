@@ -693,6 +693,109 @@ START_TEST(test_failure_pthread_exit_is_an_error_of_the_task)
 }
 END_TEST
 
+/* ---- the first success ---- */
+
+static struct nursery *
+open_for_success(void)
+{
+	struct nursery_attr a = NURSERY_ATTR_INIT;
+
+	a.policy = NURSERY_FIRST_SUCCESS;
+	return open_root(&a);
+}
+
+START_TEST(test_failure_first_success_cancels_the_rest_and_close_is_0)
+{
+	struct nursery_cause cause = NURSERY_CAUSE_INIT;
+	struct nursery_counts c = NURSERY_COUNTS_INIT;
+	struct nursery_report *r = NULL;
+	struct nursery *n = open_for_success();
+	int bad = 9, good = 0, i;
+
+	for (i = 0; i < 3; i++)
+		ck_assert_int_eq(nursery_spawn(n, task_until_cancelled,
+		    NULL), 0);
+	/* A failure stops nobody, and is no answer. */
+	ck_assert_int_eq(nursery_spawn(n, task_return, &bad), 0);
+	ck_assert_int_eq(nursery_token_level(nursery_token_of(n)),
+	    NURSERY_LIVE);
+	ck_assert_int_eq(nursery_spawn(n, task_return, &good), 0);
+	ck_assert_int_eq(nursery_close_with(&n, &r), 0);
+	ck_assert_int_eq(nursery_report_counts(r, &c), 0);
+	ck_assert_uint_eq(c.spawned, 5);
+	ck_assert_uint_eq(c.succeeded, 1);
+	ck_assert_uint_eq(c.cancelled, 3);
+	ck_assert_uint_eq(c.failed, 1);
+	ck_assert_uint_eq(nursery_report_failed(r), 1);
+	ck_assert_int_eq(nursery_report_cause(r, &cause), 0);
+	ck_assert_int_eq(cause.code, ECANCELED);
+	ck_assert_str_eq(cause.why, "task succeeded");
+	nursery_report_free(r);
+}
+END_TEST
+
+START_TEST(test_failure_without_a_success_the_first_error_is_returned)
+{
+	struct nursery *n = open_for_success();
+	int code[3] = { 5, 6, 7 }, i;
+
+	for (i = 0; i < 3; i++) {
+		ck_assert_int_eq(nursery_spawn(n, task_return, &code[i]), 0);
+		ck_assert_int_eq(nursery_wait(n, NURSERY_NEVER), 0);
+	}
+	ck_assert_int_eq(nursery_close(&n), 5);
+}
+END_TEST
+
+START_TEST(test_failure_success_wins_over_errors_before_and_after)
+{
+	struct nursery *n = open_for_success();
+	int bad = 5, good = 0;
+
+	ck_assert_int_eq(nursery_spawn(n, task_return, &bad), 0);
+	ck_assert_int_eq(nursery_wait(n, NURSERY_NEVER), 0);
+	ck_assert_int_eq(nursery_spawn(n, fail_when_cancelled, &bad), 0);
+	ck_assert_int_eq(nursery_spawn(n, task_return, &good), 0);
+	ck_assert_int_eq(nursery_close(&n), 0);
+}
+END_TEST
+
+/* Nobody succeeded: as other nurseries. */
+START_TEST(test_failure_no_success_in_an_empty_or_cancelled_nursery)
+{
+	struct nursery *n = open_for_success();
+
+	ck_assert_int_eq(nursery_close(&n), 0);
+	n = open_for_success();
+	ck_assert_int_eq(nursery_spawn(n, task_until_cancelled, NULL), 0);
+	nursery_cancel(n);
+	ck_assert_int_eq(nursery_close(&n), ECANCELED);
+	/* One that succeeds though it was told to stop has succeeded. */
+	n = open_for_success();
+	ck_assert_int_eq(nursery_spawn(n, task_ends_well_when_cancelled,
+	    NULL), 0);
+	nursery_cancel(n);
+	ck_assert_int_eq(nursery_close(&n), 0);
+}
+END_TEST
+
+/* A service that ends well is no answer. */
+START_TEST(test_failure_a_services_success_does_not_win)
+{
+	struct nursery_task_attr a = NURSERY_TASK_ATTR_INIT;
+	struct nursery *n = open_for_success();
+	struct nursery_task *t = NULL;
+	int good = 0, bad = 8;
+
+	a.flags = NURSERY_TASK_SERVICE;
+	ck_assert_int_eq(nursery_spawn_with(n, &a, task_return, &good, &t),
+	    0);
+	ck_assert_int_eq(nursery_task_join(&t, NULL), 0);
+	ck_assert_int_eq(nursery_spawn(n, task_return, &bad), 0);
+	ck_assert_int_eq(nursery_close(&n), 8);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -731,6 +834,15 @@ main(void)
 	tcase_add_test(c,
 	    test_failure_final_gets_the_place_while_a_canceller_reports);
 	tcase_add_test(c, test_failure_pthread_exit_is_an_error_of_the_task);
+	tcase_add_test(c,
+	    test_failure_first_success_cancels_the_rest_and_close_is_0);
+	tcase_add_test(c,
+	    test_failure_without_a_success_the_first_error_is_returned);
+	tcase_add_test(c,
+	    test_failure_success_wins_over_errors_before_and_after);
+	tcase_add_test(c,
+	    test_failure_no_success_in_an_empty_or_cancelled_nursery);
+	tcase_add_test(c, test_failure_a_services_success_does_not_win);
 	suite_add_tcase(s, c);
 	return run_suite(s);
 }

@@ -230,7 +230,7 @@ attribute_rows(void)
 	ROW(nursery_open, EINVAL, open_with(ATTR(flags, NURSERY_SHIELD)));
 	ROW(nursery_open, EINVAL, open_with(ATTR(policy, -1)));
 	ROW(nursery_open, EINVAL, open_with(ATTR(policy, 3)));
-	ROW(nursery_open, ENOTSUP, open_with(ATTR(policy,
+	ROW(nursery_open, 0, open_with(ATTR(policy,
 	    NURSERY_FIRST_SUCCESS)));
 	ROW(nursery_open, EINVAL, open_with(ATTR(lane, -1)));
 	ROW(nursery_open, EINVAL, open_with(ATTR(lane, 3)));
@@ -268,11 +268,15 @@ task_attribute_rows(void)
 	ROW(nursery_spawn_with, E2BIG, spawn_with(longer(size, 100, 1)));
 	ROW(nursery_spawn_with, EINVAL, spawn_with(TASK(flags,
 	    NURSERY_TASK_FINAL)));
-	ROW(nursery_spawn_with, ENOTSUP, spawn_with(TASK(flags,
-	    NURSERY_TASK_SERVICE)));
-	ROW(nursery_spawn_with, ENOTSUP, spawn_with(TASK(flags,
-	    NURSERY_TASK_MAY_INLINE)));
-	ROW(nursery_spawn_with, ENOTSUP, spawn_with(TASK(grace, 1)));
+	/* A service lives until it is stopped; nothing else has a grace. */
+	ROW(nursery_spawn_with, EINVAL, spawn_with(TASK(flags,
+	    NURSERY_TASK_SERVICE | NURSERY_TASK_MAY_INLINE)));
+	ROW(nursery_spawn_with, EINVAL, spawn_with(TASK(flags,
+	    NURSERY_TASK_SERVICE | NURSERY_TASK_ENDS_ON_DRAIN)));
+	ROW(nursery_spawn_with, EINVAL, spawn_with(&(const struct
+	    nursery_task_attr){ .size = size, .flags = NURSERY_TASK_SERVICE |
+	    NURSERY_TASK_FINAL, .deadline = NURSERY_NEVER }));
+	ROW(nursery_spawn_with, EINVAL, spawn_with(TASK(grace, 1)));
 	ROW(nursery_spawn_with, ENOTSUP, spawn_with(TASK(restart,
 	    &restart)));
 	ROW(nursery_spawn_with, ENOTSUP, spawn_with(TASK(lane,
@@ -286,10 +290,12 @@ task_attribute_rows(void)
 	    nothing, NULL, NULL));
 	ROW(nursery_spawn_with, EINVAL, nursery_spawn_with(n, NULL, NULL,
 	    NULL, NULL));
-	ROW(nursery_spawn_with, ENOTSUP, nursery_spawn_with(n, NULL, nothing,
-	    NULL, &out_task));
+	ROW(nursery_spawn_with, EINVAL, nursery_spawn_with(n, TASK(grace, 1),
+	    nothing, NULL, &out_task));
 	ROW(nursery_spawn_with, ESHUTDOWN, nursery_spawn_with(closed, NULL,
 	    nothing, NULL, NULL));
+	ROW(nursery_spawn_with, ESHUTDOWN, nursery_spawn_with(closed, NULL,
+	    nothing, NULL, &out_task));
 }
 
 /* ---- tokens ---- */
@@ -450,9 +456,23 @@ scope_rows(void)
 	    1));
 	ROW(nursery_spawn_copy, ESHUTDOWN, nursery_spawn_copy(closed,
 	    nothing, "x", 1));
-	ROW(nursery_start, ENOTSUP, nursery_start(n, NULL, nothing, NULL,
+	ROW(nursery_start, EINVAL, nursery_start(NULL, NULL, nothing, NULL,
 	    &out_value, NURSERY_NEVER));
-	ROW(nursery_started, ENOTSUP, nursery_started(NULL));
+	ROW(nursery_start, EINVAL, nursery_start(n, NULL, NULL, NULL,
+	    &out_value, NURSERY_NEVER));
+	ROW(nursery_start, EINVAL, nursery_start(n, TASK(flags,
+	    NURSERY_TASK_MAY_INLINE), nothing, NULL, &out_value,
+	    NURSERY_NEVER));
+	ROW(nursery_start, EINVAL, nursery_start(n, TASK(flags, 1u << 31),
+	    nothing, NULL, &out_value, NURSERY_NEVER));
+	ROW(nursery_start, E2BIG, nursery_start(n, longer(sizeof(struct
+	    nursery_task_attr), 1, 1), nothing, NULL, &out_value,
+	    NURSERY_NEVER));
+	ROW(nursery_start, ENOTSUP, nursery_start(n, TASK(lane,
+	    NURSERY_COMPUTE), nothing, NULL, &out_value, NURSERY_NEVER));
+	ROW(nursery_start, ESHUTDOWN, nursery_start(closed, NULL, nothing,
+	    NULL, &out_value, NURSERY_NEVER));
+	ROW(nursery_started, EINVAL, nursery_started(NULL));
 	ROW(nursery_wait, EINVAL, nursery_wait(NULL, NURSERY_NEVER));
 	ROW(nursery_wait, ETIMEDOUT, nursery_wait(n, 0));
 	ROW(nursery_wait, 0, nursery_wait(closed, NURSERY_NEVER));
@@ -486,9 +506,11 @@ task_rows(void)
 {
 	struct nursery_task *none = NULL;
 
-	ROW(nursery_task_join, ENOTSUP, nursery_task_join(&none,
+	ROW(nursery_task_join, EINVAL, nursery_task_join(&none,
 	    &out_result));
-	ROW(nursery_task_wait, ENOTSUP, nursery_task_wait(NULL, 0));
+	ROW(nursery_task_join, EINVAL, nursery_task_join(NULL,
+	    &out_result));
+	ROW(nursery_task_wait, EINVAL, nursery_task_wait(NULL, 0));
 	ROW(nursery_task_cancel, 0, nursery_task_cancel(NULL));
 	ROW(nursery_task_id, 0, nursery_task_id(NULL));
 	ROW(nursery_task_name, 1, nursery_task_name(NULL) == NULL);

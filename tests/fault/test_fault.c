@@ -467,6 +467,102 @@ try_spawn_final(void)
 	spawn_by(spawn_final);
 }
 
+static void
+try_spawn_with_handle(void)
+{
+	struct nursery_task *t = UNTOUCHED;
+	struct nursery *n = root();
+	int rc, ran = 0;
+
+	TRY(rc, 0, nursery_spawn_with(n, NULL, task_count, &ran, &t));
+	EXPECT((rc == 0) == (t != UNTOUCHED));
+	if (rc == 0)
+		EXPECT(nursery_task_join(&t, NULL) == 0);
+	EXPECT(ran == (rc == 0));
+	close_ok(n);
+}
+
+/* A service needs no more than others, and none to be stopped. */
+static void
+try_spawn_service(void)
+{
+	struct nursery_task_attr a = NURSERY_TASK_ATTR_INIT;
+	struct nursery *n = root();
+	int rc;
+
+	a.flags = NURSERY_TASK_SERVICE;
+	a.grace = HOUR;
+	TRY(rc, 0, nursery_spawn_with(n, &a, task_ends_well_when_cancelled,
+	    NULL, NULL));
+	if (rc == 0)
+		while (!tasks_are_in("sleep", 1))
+			;
+	arm(1);
+	EXPECT(nursery_close(&n) == 0);
+	arm(0);
+}
+
+struct used {
+	int ran, discarded;
+};
+
+static int
+start_and_say(struct nursery_token *t, void *arg)
+{
+	struct used *u = arg;
+
+	(void)t;
+	count_up(&u->ran);
+	return nursery_started(u);
+}
+
+static void
+discard_used(void *arg)
+{
+	count_up(&((struct used *)arg)->discarded);
+}
+
+/* Whatever it returns, the argument was used once. */
+static void
+try_start(void)
+{
+	struct nursery_task_attr a = NURSERY_TASK_ATTR_INIT;
+	struct nursery *n = root();
+	struct used u = { 0, 0 };
+	void *value = UNTOUCHED;
+	int rc;
+
+	a.discard = discard_used;
+	arm(1);
+	rc = nursery_start(n, &a, start_and_say, &u, &value, NURSERY_NEVER);
+	arm(0);
+	EXPECT(rc == 0 || is_shortage(rc));
+	EXPECT(value == (rc == 0 ? (void *)&u : UNTOUCHED));
+	close_ok(n);
+	EXPECT(u.ran == (rc == 0) && u.discarded == (rc != 0));
+}
+
+static void
+use_handles_without_anything(void)
+{
+	struct nursery_task *t = NULL;
+	struct nursery *n = root();
+	int result = 0;
+
+	EXPECT(nursery_spawn_with(n, NULL, task_until_cancelled, NULL, &t) ==
+	    0);
+	while (!tasks_are_in("sleep", 1))
+		;
+	arm(1);
+	nursery_task_unref(nursery_task_ref(t));
+	EXPECT(nursery_task_wait(t, 1) == ETIMEDOUT);
+	EXPECT(nursery_task_cancel(t));
+	EXPECT(nursery_task_join(&t, &result) == 0);
+	EXPECT(result == ECANCELED);
+	arm(0);
+	close_ok(n);
+}
+
 /* "ENOMEM: no memory for it, and nothing happened." */
 static void
 try_close_with(void)
@@ -1093,10 +1189,8 @@ not_built(void)
 {
 	struct nursery_token *t = token(NULL), *out = UNTOUCHED;
 	struct nursery *n = root();
-	struct nursery_task *task = UNTOUCHED;
 	struct iovec v = { NULL, 0 };
 	struct msghdr m;
-	void *value = UNTOUCHED;
 	int fd = -77;
 
 	memset(&m, 0, sizeof m);
@@ -1105,16 +1199,6 @@ not_built(void)
 	EXPECT(nursery_signal_arm() == ENOTSUP);
 	EXPECT(nursery_token_fd(t, &fd) == ENOTSUP);
 	EXPECT(nursery_token_level_fd(t, NURSERY_DRAIN, &fd) == ENOTSUP);
-	EXPECT(nursery_spawn_with(n, NULL, fail_task, NULL, &task) ==
-	    ENOTSUP);
-	EXPECT(nursery_start(n, NULL, fail_task, NULL, &value, 0) ==
-	    ENOTSUP);
-	EXPECT(nursery_started(NULL) == ENOTSUP);
-	EXPECT(nursery_task_join(&task, NULL) == ENOTSUP);
-	EXPECT(nursery_task_wait(NULL, 0) == ENOTSUP);
-	EXPECT(!nursery_task_cancel(NULL));
-	EXPECT(nursery_task_ref(NULL) == NULL);
-	nursery_task_unref(NULL);
 	EXPECT(error_of(nursery_readv(t, 0, &v, 1, 0)) == ENOTSUP);
 	EXPECT(error_of(nursery_writev(t, 1, &v, 1, 0)) == ENOTSUP);
 	EXPECT(error_of(nursery_recvmsg(t, 0, &m, 0, 0)) == ENOTSUP);
@@ -1124,8 +1208,7 @@ not_built(void)
 	EXPECT(nursery_spawn_process(n, NULL, NULL, NULL) == ENOTSUP);
 	EXPECT(nursery_notify("READY=1") == ENOTSUP);
 	arm(0);
-	EXPECT(out == UNTOUCHED && task == UNTOUCHED && value == UNTOUCHED &&
-	    fd == -77);
+	EXPECT(out == UNTOUCHED && fd == -77);
 	close_ok(n);
 	nursery_token_unref(t);
 }
@@ -1163,6 +1246,11 @@ static const struct {
 	{ try_spawn_copy, SOME, "spawn_copy" },
 	{ try_spawn_with, SOME, "spawn_with" },
 	{ try_spawn_final, SOME, "spawn_with" },
+	{ try_spawn_with_handle, SOME, "spawn_with" },
+	{ try_spawn_service, SOME, "spawn_with" },
+	{ try_start, SOME, "start started" },
+	{ use_handles_without_anything, NONE, "task_join task_wait "
+	    "task_cancel task_ref task_unref" },
 	{ try_close_with, SOME, "close_with" },
 	{ end_without_anything, NONE, "ref unref wait close cancel "
 	    "cancel_with drain token_of current self drop task_id task_name "
@@ -1197,9 +1285,8 @@ static const struct {
 	{ try_dump, SOME, "dump" },
 	{ look_without_anything, NONE, "dump_from_signal get_stats" },
 	{ not_built, NONE, "token_new_any signal_arm token_fd token_level_fd "
-	    "start started task_join task_wait task_cancel task_ref "
-	    "task_unref readv writev recvmsg sendmsg waitpid on_signal "
-	    "spawn_process notify" },
+	    "readv writev recvmsg sendmsg waitpid on_signal spawn_process "
+	    "notify" },
 };
 #define SCENARIOS	((int)(sizeof scenarios / sizeof scenarios[0]))
 
@@ -1358,6 +1445,270 @@ refuse_threads(enum nur_resource r)
 	return r == NUR_RES_THREAD;
 }
 
+/* The same, and it is joined: nobody else looks after it. */
+static struct nursery_task *behind_handle;
+static int refused;
+
+static bool
+queue_behind_and_refuse_more(enum nur_resource r)
+{
+	if (r != NUR_RES_THREAD)
+		return false;
+	if (behind == 0) {
+		behind = 1;
+		behind = nursery_spawn_with(crowded, NULL, task_count,
+		    &ran_behind, &behind_handle) == 0 ? 1 : -1;
+	}
+	return ++refused < 5;
+}
+
+static int
+join_one_that_was_left(void *unused)
+{
+	struct nursery_attr a = NURSERY_ATTR_INIT;
+	int ran = 0;
+
+	(void)unused;
+	a.max_running = 1;
+	EXPECT(nursery_open(&crowded, &a) == 0);
+	nur_fault_hook = queue_behind_and_refuse_more;
+	EXPECT(nursery_spawn(crowded, task_count, &ran) == EAGAIN);
+	EXPECT(behind == 1);
+	EXPECT(nursery_task_join(&behind_handle, NULL) == 0);
+	nur_fault_hook = NULL;
+	EXPECT(ran_behind == 1 && refused == 5);
+	close_ok(crowded);
+	return faults;
+}
+
+START_TEST(test_fault_join_of_a_task_left_without_a_thread_runs_it)
+{
+	struct outcome o;
+
+	run_forked(&o, join_one_that_was_left, NULL);
+	assert_good(&o);
+}
+END_TEST
+
+/* ---- tasks that may run in the spawner ---- */
+
+struct inline_run {
+	struct nursery *n;
+	struct nursery_token *token;
+	struct nursery_task *self;
+	int ran, tid, depth, rc;
+	int join, wait, close;
+};
+
+static int
+spawn_inline(struct nursery *n, nursery_fn *fn, void *arg,
+    struct nursery_task **out)
+{
+	struct nursery_task_attr a = NURSERY_TASK_ATTR_INIT;
+	bool (*hook)(enum nur_resource) = nur_fault_hook;
+	int rc;
+
+	a.flags = NURSERY_TASK_MAY_INLINE;
+	a.name = "inline";
+	nur_fault_hook = refuse_threads;
+	rc = nursery_spawn_with(n, &a, fn, arg, out);
+	nur_fault_hook = hook;
+	return rc;
+}
+
+static int
+note_where(struct nursery_token *t, void *arg)
+{
+	struct inline_run *r = arg;
+
+	r->ran++;
+	r->tid = own_tid();
+	r->token = t;
+	EXPECT(nursery_current() == r->n);
+	EXPECT(strcmp(nursery_task_name(nursery_self()), "inline") == 0);
+	EXPECT(!nursery_token_is_cancelled(t));
+	if (r->depth-- > 0)
+		EXPECT(spawn_inline(r->n, note_where, r, NULL) == 0);
+	return r->depth < 0 ? r->rc : 0;
+}
+
+static int
+run_in_the_spawner(void *unused)
+{
+	struct inline_run r = { .n = root(), .depth = 2 };
+	struct nursery *kept = NULL;
+	struct nursery_task *t = NULL;
+	int result = -1;
+
+	(void)unused;
+	/* With a thread to be had it has its own. */
+	EXPECT(nursery_open_child(&kept, r.n, NULL) == 0);
+	EXPECT(spawn_inline(r.n, note_where, &r, &t) == 0);
+	EXPECT(r.ran == 3 && r.tid == own_tid());
+	EXPECT(nursery_task_join(&t, &result) == 0 && result == 0);
+	EXPECT(nursery_self() == NULL && nursery_current() == NULL);
+	/* What the spawner has open stays open. */
+	EXPECT(nursery_close(&kept) == 0);
+	r.depth = 0;
+	r.rc = 9;
+	EXPECT(spawn_inline(r.n, note_where, &r, NULL) == 0);
+	EXPECT(nursery_close(&r.n) == 9);
+	return faults;
+}
+
+START_TEST(test_fault_task_that_may_runs_in_the_spawner)
+{
+	struct outcome o;
+
+	run_forked(&o, run_in_the_spawner, NULL);
+	assert_good(&o);
+}
+END_TEST
+
+static int
+leave_open(struct nursery_token *t, void *arg)
+{
+	struct nursery *inner = NULL;
+
+	(void)t;
+	EXPECT(nursery_open_child(&inner, nursery_current(), NULL) == 0);
+	EXPECT(nursery_spawn(inner, task_ends_well_when_cancelled, NULL) ==
+	    EAGAIN);
+	(void)arg;
+	return 0;
+}
+
+static int
+ask_about_the_outer(struct nursery_token *t, void *arg)
+{
+	struct inline_run *r = arg;
+
+	(void)t;
+	/* It would wait for the spawner, which waits for it. */
+	r->join = nursery_task_wait(r->self, NURSERY_NEVER);
+	r->wait = nursery_wait(r->n, NURSERY_NEVER);
+	r->close = nursery_close(&(struct nursery *){ r->n });
+	return 0;
+}
+
+static int
+spawn_inline_from_task(struct nursery_token *t, void *arg)
+{
+	struct inline_run *r = arg;
+	struct nursery *own = NULL;
+
+	(void)t;
+	r->self = nursery_task_ref(nursery_self());
+	EXPECT(nursery_open(&own, NULL) == 0);
+	EXPECT(spawn_inline(own, leave_open, NULL, NULL) == 0);
+	EXPECT(spawn_inline(own, ask_about_the_outer, r, NULL) == ECANCELED);
+	EXPECT(nursery_self() == r->self);
+	EXPECT(nursery_close(&own) == ENOTEMPTY);
+	EXPECT(nursery_open(&own, NULL) == 0);
+	EXPECT(spawn_inline(own, ask_about_the_outer, r, NULL) == 0);
+	EXPECT(nursery_close(&own) == 0);
+	nursery_task_unref(r->self);
+	return 0;
+}
+
+static int
+run_inside_a_task(void *unused)
+{
+	struct inline_run r = { .n = root() };
+
+	(void)unused;
+	EXPECT(nursery_spawn(r.n, spawn_inline_from_task, &r) == 0);
+	EXPECT(nursery_close(&r.n) == 0);
+	EXPECT(r.join == EDEADLK && r.wait == EDEADLK && r.close == EDEADLK);
+	return faults;
+}
+
+START_TEST(test_fault_inline_task_knows_the_one_around_it)
+{
+	struct outcome o;
+
+	run_forked(&o, run_inside_a_task, NULL);
+	assert_good(&o);
+}
+END_TEST
+
+static int
+exit_thread(struct nursery_token *t, void *arg)
+{
+	(void)t;
+	count_up(arg);
+	pthread_exit(NULL);
+}
+
+static void *
+spawn_one_that_exits(void *arg)
+{
+	struct inline_run *r = arg;
+
+	(void)spawn_inline(r->n, exit_thread, &r->ran, NULL);
+	r->depth = -1;	/* not reached */
+	return NULL;
+}
+
+static int
+exit_in_the_spawner(void *unused)
+{
+	struct inline_run r = { .n = root() };
+	pthread_t id;
+
+	(void)unused;
+	EXPECT(pthread_create(&id, NULL, spawn_one_that_exits, &r) == 0);
+	EXPECT(pthread_join(id, NULL) == 0);
+	nur_fault_hook = NULL;
+	EXPECT(r.ran == 1 && r.depth == 0);
+	EXPECT(nursery_close(&r.n) == ENOTRECOVERABLE);
+	return faults;
+}
+
+START_TEST(test_fault_inline_task_that_exits_takes_the_spawner_along)
+{
+	struct outcome o;
+
+	run_forked(&o, exit_in_the_spawner, NULL);
+	assert_good(&o);
+}
+END_TEST
+
+/* Full, nobody runs and nobody can: it does not wait, it runs. */
+static int
+run_inline_past_the_queue(void *unused)
+{
+	struct nursery_attr a = NURSERY_ATTR_INIT;
+	struct inline_run r = { .depth = 0 };
+	int ran = 0;
+
+	(void)unused;
+	a.max_running = a.max_queued = 1;
+	EXPECT(nursery_open(&crowded, &a) == 0);
+	refused = -1000;
+	nur_fault_hook = queue_behind_and_refuse_more;
+	EXPECT(nursery_spawn(crowded, task_count, &ran) == EAGAIN);
+	EXPECT(behind == 1);
+	r.n = crowded;
+	nur_fault_hook = refuse_threads;
+	EXPECT(spawn_inline(crowded, note_where, &r, NULL) == 0);
+	nur_fault_hook = NULL;
+	EXPECT(r.ran == 1);
+	nursery_task_unref(behind_handle);
+	close_ok(crowded);
+	EXPECT(ran_behind == 1);
+	return faults;
+}
+
+START_TEST(test_fault_inline_task_does_not_wait_for_what_cannot_come)
+{
+	struct outcome o;
+
+	run_forked(&o, run_inline_past_the_queue, NULL);
+	assert_good(&o);
+}
+END_TEST
+
 struct waiting_member {
 	int rc, ran;
 };
@@ -1458,6 +1809,14 @@ main(void)
 	tcase_add_test(c,
 	    test_fault_every_exported_function_has_a_scenario);
 	tcase_add_test(c, test_fault_task_behind_a_refused_one_runs);
+	tcase_add_test(c,
+	    test_fault_join_of_a_task_left_without_a_thread_runs_it);
+	tcase_add_test(c, test_fault_task_that_may_runs_in_the_spawner);
+	tcase_add_test(c, test_fault_inline_task_knows_the_one_around_it);
+	tcase_add_test(c,
+	    test_fault_inline_task_that_exits_takes_the_spawner_along);
+	tcase_add_test(c,
+	    test_fault_inline_task_does_not_wait_for_what_cannot_come);
 	tcase_add_test(c,
 	    test_fault_member_that_waits_without_a_thread_to_be_had);
 	tcase_add_test(c,

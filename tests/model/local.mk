@@ -56,11 +56,13 @@ libmodel_nursery_a_SOURCES = \
 	lib/sched/pool.c \
 	lib/scope/admit.c \
 	lib/scope/attr.c \
-	lib/scope/later.c \
+	lib/scope/handle.c \
 	lib/scope/nest.c \
 	lib/scope/nursery.c \
 	lib/scope/report.c \
+	lib/scope/service.c \
 	lib/scope/spawn.c \
+	lib/scope/start.c \
 	lib/scope/task.c \
 	lib/token/callback.c \
 	lib/token/deadline.c \

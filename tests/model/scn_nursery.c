@@ -650,7 +650,263 @@ deadline_ends_all(void)
 	MODEL_ASSERT(nursery_close(&n) == ETIMEDOUT);
 }
 
+/* ---- handles ---- */
+
+static struct nursery_task *handle;
+
+static void
+spawn_handle(nursery_fn *fn, void *arg)
+{
+	MODEL_ASSERT(nursery_spawn_with(n, NULL, fn, arg, &handle) == 0);
+}
+
+/* The end of the task against who waits for it and gives the handle back. */
+static void
+join_and_end(void)
+{
+	int result = -1;
+
+	open_nursery(NULL);
+	spawn_handle(mark, &marks[0]);
+	MODEL_ASSERT(nursery_task_join(&handle, &result) == 0);
+	MODEL_ASSERT(handle == NULL && result == 0);
+	MODEL_ASSERT(marks[0] == 1);
+	MODEL_ASSERT(nursery_close(&n) == 0);
+}
+
+static void
+join_too(void *task)
+{
+	struct nursery_task *t = task;
+	int result = -1;
+
+	MODEL_ASSERT(nursery_task_join(&t, &result) == 0);
+	MODEL_ASSERT(result == 0 && marks[0] == 1);
+}
+
+/* Two wait, one is not ordered with the close. */
+static void
+two_joiners(void)
+{
+	struct model_thread *t;
+
+	open_nursery(NULL);
+	spawn_handle(mark, &marks[0]);
+	t = model_start(join_too, nursery_task_ref(handle));
+	MODEL_ASSERT(nursery_close(&n) == 0);
+	MODEL_ASSERT(nursery_task_wait(handle, 0) == 0);
+	MODEL_ASSERT(nursery_task_join(&handle, NULL) == 0);
+	model_join(t);
+}
+
+static void
+unref_task(void *task)
+{
+	nursery_task_unref(task);
+}
+
+/* The last handle, and the nursery with it, goes while the task ends. */
+static void
+handle_goes(void)
+{
+	struct model_thread *t;
+
+	open_nursery(NULL);
+	spawn_handle(mark, &marks[0]);
+	t = model_start(unref_task, handle);
+	MODEL_ASSERT(nursery_close(&n) == 0);
+	MODEL_ASSERT(marks[0] == 1);
+	model_join(t);
+}
+
+/* A task in the queue is cancelled by its handle while its turn comes. */
+static void
+cancel_task(void *task)
+{
+	(void)nursery_task_cancel(task);
+	nursery_task_unref(task);
+}
+
+static void
+cancel_by_handle(void)
+{
+	struct nursery_task_attr a = NURSERY_TASK_ATTR_INIT;
+	struct nursery_attr na = NURSERY_ATTR_INIT;
+	struct model_thread *t;
+	int result = -1;
+
+	na.max_running = 1;
+	a.discard = discard;
+	open_nursery(&na);
+	MODEL_ASSERT(nursery_spawn(n, mark, &marks[0]) == 0);
+	MODEL_ASSERT(nursery_spawn_with(n, &a, deliver, &parcels[0],
+	    &handle) == 0);
+	t = model_start(cancel_task, nursery_task_ref(handle));
+	MODEL_ASSERT(nursery_task_join(&handle, &result) == 0);
+	MODEL_ASSERT(parcels[0].ran + parcels[0].discarded == 1);
+	MODEL_ASSERT(result == (parcels[0].ran ? 0 : ECANCELED));
+	model_cover(parcels[0].ran ? "ran" : "discarded");
+	MODEL_ASSERT(nursery_close(&n) == 0);
+	model_join(t);
+}
+
+/* ---- the start handshake ---- */
+
+static int said;
+
+static int
+say_started(struct nursery_token *token, void *arg)
+{
+	struct parcel *x = arg;
+
+	(void)token;
+	x->ran++;
+	said = nursery_started(&marks[0]);
+	return said;
+}
+
+static int
+start_parcel(nursery_fn *fn, int64_t deadline)
+{
+	struct nursery_task_attr a = NURSERY_TASK_ATTR_INIT;
+	void *value = NULL;
+	int rc;
+
+	a.discard = discard;
+	said = -1;
+	rc = nursery_start(n, &a, fn, &parcels[0], &value, deadline);
+	MODEL_ASSERT(value == (rc == 0 ? &marks[0] : NULL));
+	/* Unless it goes on, it has ended: these are ours. */
+	if (rc != 0)
+		MODEL_ASSERT(parcels[0].ran + parcels[0].discarded == 1);
+	return rc;
+}
+
+static void
+check_started(int rc, int want)
+{
+	MODEL_ASSERT(rc == 0 || rc == want);
+	MODEL_ASSERT(parcels[0].ran + parcels[0].discarded == 1);
+	/* Both agree who was first. */
+	if (parcels[0].ran != 0)
+		MODEL_ASSERT(said == (rc == 0 ? 0 : ECANCELED));
+	else
+		MODEL_ASSERT(rc == want);
+	model_cover(rc == 0 ? "started" : parcels[0].ran ? "given up" :
+	    "never ran");
+}
+
+static void
+start_and_cancel(void)
+{
+	struct model_thread *t;
+	int rc;
+
+	open_nursery(NULL);
+	t = start_canceller();
+	rc = start_parcel(say_started, NURSERY_NEVER);
+	closed[0] = nursery_close(&n);
+	MODEL_ASSERT(closed[0] == ECANCELED || (closed[0] == 0 && rc == 0));
+	check_started(rc, ECANCELED);
+	model_join(t);
+}
+
+static void
+start_and_timeout(void)
+{
+	int rc;
+
+	open_nursery(NULL);
+	rc = start_parcel(say_started, nursery_after(NURSERY_SECOND));
+	MODEL_ASSERT(nursery_close(&n) == 0);
+	check_started(rc, ETIMEDOUT);
+}
+
+static int
+say_nothing(struct nursery_token *token, void *arg)
+{
+	struct parcel *x = arg;
+
+	(void)token;
+	x->ran++;
+	return 0;
+}
+
+static void
+end_before_started(void)
+{
+	open_nursery(NULL);
+	MODEL_ASSERT(start_parcel(say_nothing, NURSERY_NEVER) == EPROTO);
+	MODEL_ASSERT(nursery_close(&n) == 0);
+}
+
+/* ---- the first success ---- */
+
+static void
+success_and_failure(void)
+{
+	static int five = 5, zero;
+	struct nursery_attr a = NURSERY_ATTR_INIT;
+	struct nursery_counts c = NURSERY_COUNTS_INIT;
+	struct nursery_report *r = NULL;
+	int rc;
+
+	a.policy = NURSERY_FIRST_SUCCESS;
+	open_nursery(&a);
+	MODEL_ASSERT(nursery_spawn(n, fail_with, &zero) == 0);
+	rc = nursery_spawn(n, fail_with, &five);
+	MODEL_ASSERT(rc == 0 || rc == ECANCELED);
+	MODEL_ASSERT(nursery_close_with(&n, &r) == 0);
+	MODEL_ASSERT(nursery_report_counts(r, &c) == 0);
+	MODEL_ASSERT(c.succeeded == 1 && c.failed == (rc == 0));
+	model_cover(rc == 0 ? "both" : "refused");
+	nursery_report_free(r);
+}
+
+/* ---- services ---- */
+
+static int
+serve(struct nursery_token *token, void *arg)
+{
+	(void)wait_for_the_end(token, arg);
+	/* A normal task that has not ended races with this. */
+	MODEL_ASSERT(marks[0] == 1);
+	marks[1 + *(int *)arg] = ++marks[3];
+	return ECANCELED;
+}
+
+static void
+services_and_close(void)
+{
+	static int number[2] = { 0, 1 };
+	struct nursery_task_attr a = NURSERY_TASK_ATTR_INIT;
+	int i;
+
+	a.flags = NURSERY_TASK_SERVICE;
+	open_nursery(NULL);
+	for (i = 0; i < 2; i++)
+		MODEL_ASSERT(nursery_spawn_with(n, &a, serve, &number[i],
+		    NULL) == 0);
+	MODEL_ASSERT(nursery_spawn(n, mark, &marks[0]) == 0);
+	MODEL_ASSERT(nursery_close(&n) == 0);
+	/* The newer one first. */
+	MODEL_ASSERT(marks[2] == 1 && marks[1] == 2);
+}
+
 const struct scenario nursery_scenarios[] = {
+	{ "join-and-end", join_and_end, { 0 }, { NULL }, 2, 3 },
+	{ "two-joiners", two_joiners, { 0 }, { NULL }, 2, 2 },
+	{ "handle-goes", handle_goes, { 0 }, { NULL }, 2, 3 },
+	{ "cancel-by-handle", cancel_by_handle, { 0 },
+	    { "ran", "discarded" }, 1, 2 },
+	{ "start-and-cancel", start_and_cancel, { 0 },
+	    { "started", "given up", "never ran" }, 2, 2 },
+	{ "start-and-timeout", start_and_timeout, { .early = 1 },
+	    { "started", "given up" }, 2, 3 },
+	{ "end-before-started", end_before_started, { 0 }, { NULL }, 2, 3 },
+	{ "success-and-failure", success_and_failure, { 0 },
+	    { "both", "refused" }, 2, 3 },
+	{ "services-and-close", services_and_close, { 0 }, { NULL }, 1, 2 },
 	{ "members-spawn-while-closing", members_spawn_while_closing,
 	    { 0 }, { NULL }, 2, 3 },
 	{ "last-task-leaves", last_task_leaves, { 0 }, { NULL }, 2, 3 },

@@ -106,6 +106,64 @@ START_TEST(test_fork_in_the_middle_of_work)
 }
 END_TEST
 
+/* ---- among very many ---- */
+
+/* The child also meets a handle that it has inherited. */
+static int
+work_beside_a_handle(struct nursery *n, struct nursery_task *t)
+{
+	if (nursery_task_wait(t, NURSERY_NEVER) != EOWNERDEAD ||
+	    nursery_task_cancel(t) || nursery_close(&n) != EOWNERDEAD)
+		return 20;
+	nursery_task_unref(t);
+	return work_in_child();
+}
+
+static void
+fork_among(unsigned tasks, unsigned *total)
+{
+	struct nursery_attr a = NURSERY_ATTR_INIT;
+	struct nursery_task *t = NULL;
+	struct nursery *n;
+	unsigned i;
+	int ran = 0, status, result = -1;
+	pid_t pid = -1;
+
+	a.max_running = 4;
+	n = open_root(&a);
+	ck_assert_int_eq(nursery_spawn_with(n, NULL, task_count, &ran, &t),
+	    0);
+	for (i = 1; i < tasks; i++) {
+		if (i == tasks / 2) {
+			pid = fork();
+			if (pid == 0)
+				_exit(work_beside_a_handle(n, t));
+		}
+		ck_assert_int_eq(nursery_spawn(n, task_count, &ran), 0);
+	}
+	ck_assert_int_gt(pid, 0);
+	ck_assert_int_eq(nursery_close(&n), 0);
+	ck_assert_uint_eq((unsigned)ran, tasks);
+	ck_assert_int_eq(nursery_task_join(&t, &result), 0);
+	ck_assert_int_eq(result, 0);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0,
+	    "status 0x%x", (unsigned)status);
+	*total += tasks;
+}
+
+START_TEST(test_fork_in_the_middle_of_ten_thousand_tasks)
+{
+	unsigned i, total = 0;
+
+	if (!fork_is_safe_while_threads_work())
+		return;
+	for (i = 0; i < rounds(10); i++)
+		fork_among(scaled(10000), &total);
+	printf("fork among %u tasks, %u times\n", total / i, i);
+}
+END_TEST
+
 struct forker {
 	int status, forked;
 };
@@ -159,6 +217,7 @@ main(void)
 	TCase *c = leakless_case("fork");
 
 	tcase_add_test(c, test_fork_in_the_middle_of_work);
+	tcase_add_test(c, test_fork_in_the_middle_of_ten_thousand_tasks);
 	tcase_add_test(c, test_fork_by_several_tasks_at_once);
 	suite_add_tcase(s, c);
 	announce_seed("stress_fork");
