@@ -34,6 +34,8 @@ libnursery_core_la_SOURCES = \
 	lib/io/call.h \
 	lib/io/io.c \
 	lib/io/later.c \
+	lib/io/message.c \
+	lib/io/waitpid.c \
 	lib/sched/pool.c \
 	lib/sched/pool.h \
 	lib/scope/admit.c \

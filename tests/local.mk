@@ -29,13 +29,15 @@ API_TESTS = \
 	test_guard \
 	test_io \
 	test_limits \
+	test_message \
 	test_misuse \
 	test_regress \
 	test_scope \
 	test_signals \
 	test_stop \
 	test_token \
-	test_wait
+	test_wait \
+	test_waitpid
 UNIT_TESTS = \
 	test_attr \
 	test_list \
@@ -151,6 +153,11 @@ test_limits_CPPFLAGS = $(TEST_FLAGS)
 test_limits_CFLAGS = $(TEST_CFLAGS)
 test_limits_LDADD = $(TEST_LIBS)
 
+test_message_SOURCES = tests/api/test_message.c
+test_message_CPPFLAGS = $(TEST_FLAGS)
+test_message_CFLAGS = $(TEST_CFLAGS)
+test_message_LDADD = $(TEST_LIBS)
+
 test_misuse_SOURCES = tests/api/test_misuse.c
 test_misuse_CPPFLAGS = $(TEST_FLAGS) $(MAP_FLAG)
 test_misuse_CFLAGS = $(TEST_CFLAGS)
@@ -185,6 +192,11 @@ test_wait_SOURCES = tests/api/test_wait.c
 test_wait_CPPFLAGS = $(TEST_FLAGS)
 test_wait_CFLAGS = $(TEST_CFLAGS)
 test_wait_LDADD = $(TEST_LIBS)
+
+test_waitpid_SOURCES = tests/api/test_waitpid.c
+test_waitpid_CPPFLAGS = $(TEST_FLAGS)
+test_waitpid_CFLAGS = $(TEST_CFLAGS)
+test_waitpid_LDADD = $(TEST_LIBS)
 
 test_attr_SOURCES = tests/unit/test_attr.c
 test_attr_CPPFLAGS = $(INNER_FLAGS)

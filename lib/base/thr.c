@@ -11,7 +11,7 @@
 const char *const nur_op_names[NUR_OP_COUNT] = {
 	"running", "token_wait", "sleep", "poll", "read", "write", "recv",
 	"send", "sendfile", "accept", "connect", "token_run", "spawn",
-	"wait", "close", "blocking", "callback"
+	"wait", "close", "blocking", "callback", "waitpid"
 };
 
 void (*nur_thr_exit_hook[NUR_EXITS])(struct nur_thr *self);

@@ -25,7 +25,7 @@ enum nur_op {
 	NUR_OP_READ, NUR_OP_WRITE, NUR_OP_RECV, NUR_OP_SEND,
 	NUR_OP_SENDFILE, NUR_OP_ACCEPT, NUR_OP_CONNECT, NUR_OP_RUN,
 	NUR_OP_SPAWN, NUR_OP_WAIT, NUR_OP_CLOSE, NUR_OP_BLOCKING,
-	NUR_OP_CALLBACK, NUR_OP_COUNT
+	NUR_OP_CALLBACK, NUR_OP_WAITPID, NUR_OP_COUNT
 };
 extern const char *const nur_op_names[NUR_OP_COUNT];
 /* With one of them: the call is under way, but it does not wait. */

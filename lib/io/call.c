@@ -280,13 +280,16 @@ try_unpromised(struct nur_call *c)
 static ssize_t
 call(struct nur_call *c)
 {
-	struct pollfd p = { .fd = c->fd };
+	struct pollfd p = { .fd = -1 };
 	ssize_t n;
 
 	n = try_now(c);
 	if (n < 0 && errno == ENOTSUP)
 		n = try_unpromised(c);
-	while (would_block(n)) {
+	while (would_block(n) && !c->once) {
+		if (c->fd < 0)		/* nothing tells */
+			return run_in_region(c);
+		p.fd = c->fd;
 		p.events = c->events;
 		if (nur_poll(c->token, &p, 1, c->deadline, c->op) < 0)
 			return -1;
