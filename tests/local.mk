@@ -11,6 +11,8 @@ check_LTLIBRARIES += libtest.la
 libtest_la_SOURCES = \
 	tests/support/race.c \
 	tests/support/race.h \
+	tests/support/storm.c \
+	tests/support/storm.h \
 	tests/support/support.c \
 	tests/support/support.h \
 	tests/support/tasks.c \
@@ -50,6 +52,7 @@ STRESS_TESTS = \
 	stress_deadline \
 	stress_fork \
 	stress_io \
+	stress_matrix \
 	stress_release \
 	stress_scope \
 	stress_signal \
@@ -75,6 +78,11 @@ stress_io_SOURCES = tests/stress/stress_io.c
 stress_io_CPPFLAGS = $(TEST_FLAGS)
 stress_io_CFLAGS = $(TEST_CFLAGS)
 stress_io_LDADD = $(TEST_LIBS)
+
+stress_matrix_SOURCES = tests/stress/stress_matrix.c
+stress_matrix_CPPFLAGS = $(TEST_FLAGS)
+stress_matrix_CFLAGS = $(TEST_CFLAGS)
+stress_matrix_LDADD = $(TEST_LIBS)
 
 stress_release_SOURCES = tests/stress/stress_release.c
 stress_release_CPPFLAGS = $(TEST_FLAGS)
@@ -231,10 +239,11 @@ test_timer_LDADD = $(TEST_LIBS)
 TESTS += $(check_PROGRAMS)
 
 # The long runs: make stress [ROUNDS=N], make seeds [SEEDS=N]; and make plant,
-# which shows that each race finds a bug.
+# which shows that each race finds a bug.  make storm: the API's tests while
+# signals break the system calls of all threads.
 ROUNDS = 10000
 SEEDS = 50
-.PHONY: stress seeds plant
+.PHONY: stress seeds plant storm
 stress: $(STRESS_TESTS)
 	for t in $(STRESS_TESTS); do \
 		NUR_ROUNDS=$(ROUNDS) NUR_TEST_TIMEOUT=3600 ./$$t || exit 1; \
@@ -244,6 +253,10 @@ seeds: $(STRESS_TESTS)
 	for s in `seq $(SEEDS)`; do for t in $(STRESS_TESTS); do \
 		NUR_SEED=$$s ./$$t || exit 1; \
 	done; done
+
+storm: $(API_TESTS)
+	rc=0; for t in $(API_TESTS); do NUR_STORM=1 ./$$t || rc=1; done; \
+	exit $$rc
 
 plant:
 	$(top_srcdir)/tools/plant
