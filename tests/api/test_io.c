@@ -477,7 +477,7 @@ end_call(struct call *c)
 
 	if (c->child > 0) {
 		kill(c->child, SIGKILL);
-		ck_assert_int_eq(waitpid(c->child, NULL, 0), c->child);
+		ck_assert_int_eq(reap(c->child, NULL), c->child);
 	}
 	for (i = 0; i < FILLERS; i++)
 		if (c->filler[i] >= 0)

@@ -651,6 +651,17 @@ rounds(unsigned quick)
 
 /* ---- processes ---- */
 
+pid_t
+reap(pid_t pid, int *status)
+{
+	pid_t got;
+
+	do {
+		got = waitpid(pid, status, 0);
+	} while (got < 0 && errno == EINTR);
+	return got;
+}
+
 /* Reads what the child says until its last descriptor is closed. */
 static void
 collect(struct outcome *o, int from, pid_t pid)
@@ -658,11 +669,12 @@ collect(struct outcome *o, int from, pid_t pid)
 	size_t len = 0;
 	ssize_t n;
 
-	while ((n = read(from, o->text + len, sizeof o->text - 1 - len)) > 0)
-		len += (size_t)n;
+	while ((n = read(from, o->text + len, sizeof o->text - 1 - len)) > 0
+	    || (n < 0 && errno == EINTR))
+		len += n > 0 ? (size_t)n : 0;
 	o->text[len] = '\0';
 	close(from);
-	ck_assert_int_eq(waitpid(pid, &o->status, 0), pid);
+	ck_assert_int_eq(reap(pid, &o->status), pid);
 }
 
 static pid_t
