@@ -535,6 +535,33 @@ START_TEST(test_io_cancel_ends_a_call_that_blocks)
 }
 END_TEST
 
+/* What they all need fits the smallest stack that a nursery may ask for. */
+START_TEST(test_io_calls_fit_the_smallest_stack)
+{
+	struct nursery_attr a = NURSERY_ATTR_INIT;
+	struct nursery *n;
+	struct call c;
+	int i;
+
+	/* Where a sanitizer needs room of its own, that is not measured. */
+	a.stack_size = costs_are_distorted() ? 0 : 32 * 1024;
+	for (i = 0; i < 2; i++) {
+		make_call(&c, _i / 2, _i % 2, i == 0 ? NURSERY_NEVER :
+		    nursery_after(NURSERY_MS));
+		n = open_root(&a);
+		ck_assert_int_eq(nursery_spawn(n, run_call, &c), 0);
+		if (i == 0) {
+			await_tasks_in(c.op, 1);
+			nursery_cancel(n);
+		}
+		ck_assert_int_eq(nursery_close(&n), i == 0 ? ECANCELED : 0);
+		ck_assert_int_eq(c.rc, i == 0 ? ECANCELED : c.fn ==
+		    call_sleep ? 0 : ETIMEDOUT);
+		end_call(&c);
+	}
+}
+END_TEST
+
 /* A deadline of the token, or of one above it, is a cancel. */
 START_TEST(test_io_deadline_of_the_token_is_ecanceled)
 {
@@ -1197,6 +1224,8 @@ main(void)
 	tcase_add_loop_test(c, test_io_cancelled_token_fails_before_any_work,
 	    0, 2 * CALLS);
 	tcase_add_loop_test(c, test_io_cancel_ends_a_call_that_blocks, 0,
+	    2 * CALLS);
+	tcase_add_loop_test(c, test_io_calls_fit_the_smallest_stack, 0,
 	    2 * CALLS);
 	tcase_add_loop_test(c, test_io_deadline_of_the_token_is_ecanceled, 0,
 	    2 * CALLS);
