@@ -33,11 +33,11 @@ close_pair(const int fds[2])
 struct letter {
 	char text[32];
 	struct iovec iov;
+	struct msghdr msg;
 	union {
 		char bytes[CMSG_SPACE(FDS * sizeof(int))];
 		struct cmsghdr align;
 	} control;
-	struct msghdr msg;
 };
 
 static void
