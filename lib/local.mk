@@ -36,8 +36,9 @@ libnursery_core_la_SOURCES = \
 	lib/io/io.c \
 	lib/io/knock.c \
 	lib/io/knock.h \
-	lib/io/later.c \
+	lib/io/message.c \
 	lib/io/posix.c \
+	lib/io/waitpid.c \
 	lib/sched/pool.c \
 	lib/sched/pool.h \
 	lib/scope/admit.c \

@@ -11,6 +11,8 @@ check_LTLIBRARIES += libtest.la
 libtest_la_SOURCES = \
 	tests/support/race.c \
 	tests/support/race.h \
+	tests/support/storm.c \
+	tests/support/storm.h \
 	tests/support/support.c \
 	tests/support/support.h \
 	tests/support/tasks.c \
@@ -32,6 +34,7 @@ API_TESTS = \
 	test_handle \
 	test_io \
 	test_limits \
+	test_message \
 	test_misuse \
 	test_regress \
 	test_scope \
@@ -40,7 +43,8 @@ API_TESTS = \
 	test_start \
 	test_stop \
 	test_token \
-	test_wait
+	test_wait \
+	test_waitpid
 UNIT_TESTS = \
 	test_attr \
 	test_list \
@@ -54,6 +58,7 @@ STRESS_TESTS = \
 	stress_fork \
 	stress_handle \
 	stress_io \
+	stress_matrix \
 	stress_release \
 	stress_scope \
 	stress_signal \
@@ -85,6 +90,11 @@ stress_io_SOURCES = tests/stress/stress_io.c
 stress_io_CPPFLAGS = $(TEST_FLAGS)
 stress_io_CFLAGS = $(TEST_CFLAGS)
 stress_io_LDADD = $(TEST_LIBS)
+
+stress_matrix_SOURCES = tests/stress/stress_matrix.c
+stress_matrix_CPPFLAGS = $(TEST_FLAGS)
+stress_matrix_CFLAGS = $(TEST_CFLAGS)
+stress_matrix_LDADD = $(TEST_LIBS)
 
 stress_release_SOURCES = tests/stress/stress_release.c
 stress_release_CPPFLAGS = $(TEST_FLAGS)
@@ -183,6 +193,11 @@ test_limits_CPPFLAGS = $(TEST_FLAGS)
 test_limits_CFLAGS = $(TEST_CFLAGS)
 test_limits_LDADD = $(TEST_LIBS)
 
+test_message_SOURCES = tests/api/test_message.c
+test_message_CPPFLAGS = $(TEST_FLAGS)
+test_message_CFLAGS = $(TEST_CFLAGS)
+test_message_LDADD = $(TEST_LIBS)
+
 test_misuse_SOURCES = tests/api/test_misuse.c
 test_misuse_CPPFLAGS = $(TEST_FLAGS) $(MAP_FLAG)
 test_misuse_CFLAGS = $(TEST_CFLAGS)
@@ -228,6 +243,11 @@ test_wait_CPPFLAGS = $(TEST_FLAGS)
 test_wait_CFLAGS = $(TEST_CFLAGS)
 test_wait_LDADD = $(TEST_LIBS)
 
+test_waitpid_SOURCES = tests/api/test_waitpid.c
+test_waitpid_CPPFLAGS = $(TEST_FLAGS)
+test_waitpid_CFLAGS = $(TEST_CFLAGS)
+test_waitpid_LDADD = $(TEST_LIBS)
+
 test_attr_SOURCES = tests/unit/test_attr.c
 test_attr_CPPFLAGS = $(INNER_FLAGS)
 test_attr_CFLAGS = $(TEST_CFLAGS)
@@ -261,10 +281,11 @@ test_timer_LDADD = $(TEST_LIBS)
 TESTS += $(check_PROGRAMS)
 
 # The long runs: make stress [ROUNDS=N], make seeds [SEEDS=N]; and make plant,
-# which shows that each race finds a bug.
+# which shows that each race finds a bug.  make storm: the API's tests while
+# signals break the system calls of all threads.
 ROUNDS = 10000
 SEEDS = 50
-.PHONY: stress seeds plant
+.PHONY: stress seeds plant storm
 stress: $(STRESS_TESTS)
 	for t in $(STRESS_TESTS); do \
 		NUR_ROUNDS=$(ROUNDS) NUR_TEST_TIMEOUT=3600 ./$$t || exit 1; \
@@ -274,6 +295,10 @@ seeds: $(STRESS_TESTS)
 	for s in `seq $(SEEDS)`; do for t in $(STRESS_TESTS); do \
 		NUR_SEED=$$s ./$$t || exit 1; \
 	done; done
+
+storm: $(API_TESTS)
+	rc=0; for t in $(API_TESTS); do NUR_STORM=1 ./$$t || rc=1; done; \
+	exit $$rc
 
 plant:
 	$(top_srcdir)/tools/plant

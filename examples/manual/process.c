@@ -12,23 +12,6 @@
 
 extern char **environ;
 
-struct child {
-	struct nursery_token *token;
-	pid_t pid;
-	int status;
-};
-
-static int
-await_child(void *arg)
-{
-	struct child *c = arg;
-
-	while (waitpid(c->pid, &c->status, 0) < 0)
-		if (errno != EINTR || nursery_token_is_cancelled(c->token))
-			return errno;
-	return 0;
-}
-
 /* Threads of the library block all signals; a program shall not. */
 static int
 start(pid_t *pid, char *const argv[])
@@ -52,24 +35,23 @@ start(pid_t *pid, char *const argv[])
 static int
 run(struct nursery_token *token, void *arg)
 {
-	struct child c = { .token = token };
-	int rc, result = 0;
+	int rc, status;
+	pid_t pid, got;
 
-	rc = start(&c.pid, arg);
+	rc = start(&pid, arg);
 	if (rc != 0)
 		return rc;
-	rc = nursery_token_run(token, await_child, &c, &result);
-	if (rc != 0 || result != 0) {
-		kill(c.pid, SIGTERM);
-		c.token = NULL;		/* now wait to the end */
-		result = await_child(&c);
+	got = nursery_waitpid(token, pid, &status, NURSERY_NEVER);
+	if (got < 0) {
+		kill(pid, SIGTERM);	/* now wait to the end */
+		got = nursery_waitpid(NULL, pid, &status, NURSERY_NEVER);
 	}
-	if (result != 0)
-		return result;
-	if (WIFSIGNALED(c.status))
-		return NURSERY_SIGNAL(WTERMSIG(c.status));
-	return WEXITSTATUS(c.status) == 0 ? 0 :
-	    NURSERY_EXIT(WEXITSTATUS(c.status));
+	if (got < 0)
+		return errno;
+	if (WIFSIGNALED(status))
+		return NURSERY_SIGNAL(WTERMSIG(status));
+	return WEXITSTATUS(status) == 0 ? 0 :
+	    NURSERY_EXIT(WEXITSTATUS(status));
 }
 
 static int

@@ -54,15 +54,16 @@ ssize_t nursery_read(struct nursery_token *t, int fd, void *buf, size_t len,
 ssize_t nursery_write(struct nursery_token *t, int fd, const void *buf,
     size_t len, int64_t deadline);
 
-/* As readv(2).  Not built yet: -1 and ENOTSUP. */
+/* As readv(2): nursery_read into several buffers, in their order. */
 ssize_t nursery_readv(struct nursery_token *t, int fd, const struct iovec *iov,
     int n, int64_t deadline);
 
-/* As writev(2).  Not built yet: -1 and ENOTSUP. */
+/* As writev(2): nursery_write from several buffers, in their order. */
 ssize_t nursery_writev(struct nursery_token *t, int fd,
     const struct iovec *iov, int n, int64_t deadline);
 
-/* As recv(2).  MSG_DONTWAIT makes a try. */
+/* As recv(2).  MSG_DONTWAIT makes a try: EAGAIN.  MSG_WAITALL goes on until
+ * len bytes of a stream are there; cancelled before, it returns what came. */
 ssize_t nursery_recv(struct nursery_token *t, int fd, void *buf, size_t len,
     int flags, int64_t deadline);
 
@@ -70,11 +71,16 @@ ssize_t nursery_recv(struct nursery_token *t, int fd, void *buf, size_t len,
 ssize_t nursery_send(struct nursery_token *t, int fd, const void *buf,
     size_t len, int flags, int64_t deadline);
 
-/* As recvmsg(2).  Not built yet: -1 and ENOTSUP. */
+/*
+ * As recvmsg(2).  Descriptors that are received are close-on-exec; a call
+ * that fails has received none, and left *msg alone.  MSG_WAITALL ends where
+ * ancillary data came, as what follows would overwrite it.
+ */
 ssize_t nursery_recvmsg(struct nursery_token *t, int fd, struct msghdr *msg,
     int flags, int64_t deadline);
 
-/* As sendmsg(2).  Not built yet: -1 and ENOTSUP. */
+/* As sendmsg(2), always without SIGPIPE.  On a stream, ancillary data goes
+ * with the first byte: do not send it again with the rest. */
 ssize_t nursery_sendmsg(struct nursery_token *t, int fd,
     const struct msghdr *msg, int flags, int64_t deadline);
 
@@ -108,7 +114,11 @@ int nursery_accept(struct nursery_token *t, int fd, struct sockaddr *addr,
 int nursery_connect(struct nursery_token *t, int fd,
     const struct sockaddr *addr, socklen_t len, int64_t deadline);
 
-/* As waitpid(2), for one child: pid > 0.  Not built yet: -1 and ENOTSUP. */
+/*
+ * As waitpid(2), until one child has ended and is reaped: its pid.  pid > 0,
+ * else EINVAL.  status may be NULL.  Of several waiters one has the status,
+ * the others ECHILD.  A cancel does nothing to the child.
+ */
 pid_t nursery_waitpid(struct nursery_token *t, pid_t pid, int *status,
     int64_t deadline);
 

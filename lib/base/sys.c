@@ -62,6 +62,18 @@ nur_eventfd(void)
 	return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 }
 
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open	434	/* everywhere the same but on Alpha */
+#endif
+
+int
+nur_pidfd(int pid)
+{
+	if (nur_fault(NUR_RES_FD))
+		return -1;
+	return (int)syscall(SYS_pidfd_open, pid, 0);
+}
+
 int64_t
 nur_now(void)
 {

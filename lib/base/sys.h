@@ -29,6 +29,8 @@ void *nur_map_aligned(size_t size);
 
 /* A close-on-exec, non-blocking eventfd, or -1. */
 int nur_eventfd(void);
+/* A close-on-exec descriptor for a process, readable at its end, or -1. */
+int nur_pidfd(int pid);
 
 /* CLOCK_MONOTONIC in nanoseconds. */
 int64_t nur_now(void);

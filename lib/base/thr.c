@@ -12,7 +12,7 @@ const char *const nur_op_names[NUR_OP_COUNT] = {
 	"running", "token_wait", "sleep", "poll", "read", "write", "recv",
 	"send", "sendfile", "accept", "connect", "token_run", "spawn",
 	"wait", "close", "blocking", "callback", "cond_wait", "sem_wait",
-	"channel_send", "channel_recv", "join", "start"
+	"channel_send", "channel_recv", "join", "start", "waitpid"
 };
 
 void (*nur_thr_exit_hook[NUR_EXITS])(struct nur_thr *self);
@@ -52,6 +52,7 @@ nur_thr_ends(void *p)
 	for (i = 0; i < NUR_EXITS; i++)
 		if (nur_thr_exit_hook[i] != NULL)
 			nur_thr_exit_hook[i](self);
+	nur_thr_await_late(self);
 	nur_tls_set(NULL);
 	nur_slab_thread_ends(self);
 	unlist_thread(self);
@@ -167,6 +168,28 @@ nur_unpark_gather(struct nur_thr *thr, uint32_t *at)
 		nur_futex_gather(&thr->park, at);
 }
 
+void
+nur_thr_late_ends(struct nur_thr *thr)
+{
+	/* Release: publishes what the call did to nur_thr_await_late(). */
+	if (nur_fetch_sub_acq_rel(&thr->late, 1) == (NUR_LATE_AWAITED | 1))
+		nur_futex_wake(&thr->late, 1);
+}
+
+void
+nur_thr_await_late(struct nur_thr *self)
+{
+	/* Acquire: pairs with nur_thr_late_ends(). */
+	uint32_t late = nur_load_acquire(&self->late);
+
+	if (late == 0)
+		return;
+	(void)nur_fetch_add_acq_rel(&self->late, NUR_LATE_AWAITED);
+	while ((late = nur_load_acquire(&self->late)) != NUR_LATE_AWAITED)
+		(void)nur_futex_wait(&self->late, late, INT64_MAX);
+	nur_store_relaxed(&self->late, 0);
+}
+
 int
 nur_thr_wake_fd(struct nur_thr *self)
 {
@@ -215,6 +238,8 @@ nur_thr_after_fork(void)
 	if (self->wake_fd >= 0)
 		(void)close(self->wake_fd);
 	self->wake_fd = -1;
+	self->wake = NULL;
+	nur_store_relaxed(&self->late, 0);
 	self->vacant.count = 0;
 	memset(self->hook, 0, sizeof self->hook);
 	self->hook_at_hand = NULL;

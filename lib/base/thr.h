@@ -9,6 +9,8 @@
  * H3  What a floor keeps here is touched by the record's thread only, but
  *     for the fields marked atomic.  The floor takes it back in its
  *     nur_thr_exit_hook, highest floor first.
+ * H4  `late` counts the calls of `wake` that are under way; the thread
+ *     outlives them.
  */
 #ifndef NUR_BASE_THR_H
 #define NUR_BASE_THR_H
@@ -27,7 +29,7 @@ enum nur_op {
 	NUR_OP_SPAWN, NUR_OP_WAIT, NUR_OP_CLOSE, NUR_OP_BLOCKING,
 	NUR_OP_CALLBACK, NUR_OP_COND_WAIT, NUR_OP_SEM_WAIT,
 	NUR_OP_CHANNEL_SEND, NUR_OP_CHANNEL_RECV, NUR_OP_JOIN, NUR_OP_START,
-	NUR_OP_COUNT
+	NUR_OP_WAITPID, NUR_OP_COUNT
 };
 extern const char *const nur_op_names[NUR_OP_COUNT];
 /* With one of them: the call is under way, but it does not wait. */
@@ -70,7 +72,8 @@ struct nur_vacant {
 
 struct nur_thr {
 	/* atomic: what a waker touches, one line */
-	uint32_t park, unused;	/* 0 empty, 1 a wake-up waits to be taken */
+	uint32_t park;		/* 0 empty, 1 a wake-up waits to be taken */
+	uint32_t late;		/* H4; with NUR_LATE_AWAITED */
 	struct nursery_task *handed;	/* sched/pool.c */
 	uint32_t op;		/* enum nur_op, NUR_OP_BUSY; for the dump */
 	int op_fd;
@@ -78,6 +81,8 @@ struct nur_thr {
 	int tid;
 	int wake_fd;		/* eventfd, -1 until first needed */
 	uint64_t system_thread;	/* pthread_t, for tgkill's library twin */
+	/* the thread's own; read, too, by who has a callback of it to run */
+	void (*wake)(struct nur_thr *self);	/* NULL: nur_unpark() does */
 	/* the thread's own */
 	struct nursery_task *task;	/* that runs here; atomic: E5 */
 	unsigned blocking;	/* pairs of io/blocking.c that are open */
@@ -139,6 +144,18 @@ int nur_park(struct nur_thr *self, int64_t deadline);
 void nur_unpark(struct nur_thr *thr);
 /* The same for one of many: as soon as somebody wakes all who sleep at `at`. */
 void nur_unpark_gather(struct nur_thr *thr, uint32_t *at);
+
+/* H4: around a call of thr->wake. */
+#define NUR_LATE_AWAITED	UINT32_C(0x80000000)
+static inline void
+nur_thr_late_begins(struct nur_thr *thr)
+{
+	/* Before the thread is told that it may go on. */
+	(void)nur_fetch_add_acq_rel(&thr->late, 1);
+}
+void nur_thr_late_ends(struct nur_thr *thr);
+/* Until no call is under way: what it does has been done. */
+void nur_thr_await_late(struct nur_thr *self);
 
 /* The thread's eventfd, made on first use; -1 without a descriptor. */
 int nur_thr_wake_fd(struct nur_thr *self);

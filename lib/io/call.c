@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -51,13 +52,15 @@ poll_until(struct pollfd *fds, nfds_t nfds, int64_t deadline,
 /* ---- on the library's threads: the signal ---- */
 
 static void
-kick(void *thr)
+kick(struct nur_thr *thr)
 {
-	(void)pthread_kill((pthread_t)((struct nur_thr *)thr)->system_thread,
-	    nur_interrupt_signo());
+	/* pthread_kill would mask all signals before and after; H4 says that
+	 * the thread lives. */
+	(void)syscall(SYS_tgkill, getpid(), thr->tid, nur_interrupt_signo());
 }
 
-/* The kick that was for this wait must not break the next one. */
+/* The kick that was for this wait need not break the next one.  One that
+ * comes later still does, and the next one looks at its own token. */
 static void
 take_kick(void)
 {
@@ -82,15 +85,17 @@ poll_with_kick(struct nursery_token *t, struct pollfd *fds, nfds_t nfds,
 	int n, error;
 
 	nur_signals_while_polling(&mask);
-	(void)nur_token_tell(t, NURSERY_CANCEL, &cb, kick, self);
+	self->wake = kick;
+	(void)nur_token_tell(t, NURSERY_CANCEL, &cb, NULL, self);
 	do {
 		n = poll_until(fds, nfds, deadline, &mask);
 	} while (n < 0 && errno == EINTR && nur_token_level(t) <
 	    NURSERY_CANCEL);
 	error = errno;
-	/* When it returns nobody kicks any more. */
 	nursery_callback_remove(&cb);
-	if (nur_token_level(t) >= NURSERY_CANCEL)
+	self->wake = NULL;
+	/* After EINTR it is taken: ppoll let nothing else in. */
+	if (n >= 0 && nur_token_level(t) >= NURSERY_CANCEL)
 		take_kick();
 	errno = error;
 	return n < 0 && error == EINTR ? 0 : n;
@@ -100,11 +105,11 @@ poll_with_kick(struct nursery_token *t, struct pollfd *fds, nfds_t nfds,
 
 /* A cancel that arrives during ppoll makes the wake descriptor readable. */
 static void
-ring(void *thr)
+ring(struct nur_thr *thr)
 {
 	const uint64_t one = 1;
 
-	(void)!write(((struct nur_thr *)thr)->wake_fd, &one, sizeof one);
+	(void)!write(thr->wake_fd, &one, sizeof one);
 }
 
 static void
@@ -115,25 +120,43 @@ silence(const struct nur_thr *self)
 	(void)!read(self->wake_fd, &rings, sizeof rings);
 }
 
+/* It was for an earlier wait, and nothing else has happened. */
+static bool
+rang_late(struct nursery_token *t, const struct pollfd *all, nfds_t nfds,
+    int n, const struct nur_thr *self)
+{
+	if (n != 1 || all[nfds].revents == 0 || nur_token_level(t) >=
+	    NURSERY_CANCEL)
+		return false;
+	silence(self);
+	return true;
+}
+
 static int
 poll_with_wake(struct nursery_token *t, struct pollfd *all, nfds_t nfds,
     int64_t deadline, struct nur_thr *self)
 {
 	struct nursery_callback cb = { { { 0 } } };
-	int n;
+	int n, error;
 
 	all[nfds].fd = self->wake_fd;
 	all[nfds].events = POLLIN;
 	all[nfds].revents = 0;
-	(void)nur_token_tell(t, NURSERY_CANCEL, &cb, ring, self);
+	self->wake = ring;
+	(void)nur_token_tell(t, NURSERY_CANCEL, &cb, NULL, self);
 	do {
 		n = poll_until(all, nfds + 1, deadline, NULL);
-	} while (n < 0 && errno == EINTR);
-	/* When it returns nobody rings any more. */
+	} while ((n < 0 && errno == EINTR) || rang_late(t, all, nfds, n,
+	    self));
+	error = errno;
 	nursery_callback_remove(&cb);
-	if (nur_token_level(t) >= NURSERY_CANCEL)
+	self->wake = NULL;
+	if (n > 0 && all[nfds].revents != 0) {
 		silence(self);
-	return n > 0 && all[nfds].revents != 0 ? n - 1 : n;
+		n--;
+	}
+	errno = error;
+	return n;
 }
 
 /* No descriptor was to be had for the wake-up: a signal does it. */
@@ -280,13 +303,16 @@ try_unpromised(struct nur_call *c)
 static ssize_t
 call(struct nur_call *c)
 {
-	struct pollfd p = { .fd = c->fd };
+	struct pollfd p = { .fd = -1 };
 	ssize_t n;
 
 	n = try_now(c);
 	if (n < 0 && errno == ENOTSUP)
 		n = try_unpromised(c);
-	while (would_block(n)) {
+	while (would_block(n) && !c->once) {
+		if (c->fd < 0)		/* nothing tells */
+			return run_in_region(c);
+		p.fd = c->fd;
 		p.events = c->events;
 		if (nur_poll(c->token, &p, 1, c->deadline, c->op) < 0)
 			return -1;

@@ -3,12 +3,14 @@
  * The engine behind every cancellable system call.
  *
  *   descriptor                          way
- *   socket (recv, send)                 MSG_DONTWAIT, then ppoll, and again
+ *   socket (recv, send, ...msg)         MSG_DONTWAIT, then ppoll, and again
  *   O_NONBLOCK                          the plain call, then ppoll, and again
  *   file, pipe, socket (read, write)    RWF_NOWAIT, then ppoll, and again; then
  *                                       the plain call in an interrupt region
  *   listener, connect, terminal, ...    ppoll, then the plain call in an
  *   sendfile to a blocking socket       interrupt region: a rival may win
+ *   child process                       WNOHANG, then ppoll on a pidfd; then, or
+ *                                       without one, waitpid in such a region
  *
  * A ppoll of one of our threads is broken by the signal, which it lets in for
  * as long as it sleeps; of another thread by an eventfd of the thread's own.
@@ -38,7 +40,13 @@ struct nur_call {
 	ssize_t (*fn)(struct nur_call *c, enum nur_way way);
 	/* NUR_NOWAIT never blocks, and after EAGAIN ppoll tells: no region. */
 	bool pollable;
+	/* EAGAIN is the answer: nothing is waited for. */
+	bool once;
 	/* the arguments of fn */
+	const struct iovec *iov;
+	int iov_count;
+	struct msghdr *msg;
+	const struct msghdr *cmsg;
 	void *buf;
 	const void *cbuf;
 	size_t len;
@@ -47,6 +55,8 @@ struct nur_call {
 	struct sockaddr *addr;
 	const struct sockaddr *caddr;
 	socklen_t *addr_len;
+	pid_t pid;
+	int *status;
 };
 
 ssize_t nur_call_run(struct nur_call *c);

@@ -4,7 +4,7 @@
 
 #include "io/call.h"
 
-#include "base/slab.h"
+#include "base/sync.h"
 #include "base/sys.h"
 #include "base/task_id.h"
 #include "token/wait.h"
@@ -12,7 +12,6 @@
 #include <limits.h>
 #include <signal.h>
 #include <sys/sendfile.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -55,6 +54,24 @@ nursery_poll(struct nursery_token *t, struct pollfd *fds, nfds_t nfds,
 
 /* ---- read and write ---- */
 
+/* What the system would say of the vector only once the descriptor is ready:
+ * 0 and the bytes in all, or EINVAL. */
+static int
+measure(const struct iovec *iov, int n, size_t *total)
+{
+	int i;
+
+	*total = 0;
+	if (n < 0 || n > IOV_MAX || (iov == NULL && n > 0))
+		return EINVAL;
+	for (i = 0; i < n; i++) {
+		if (iov[i].iov_len > (size_t)SSIZE_MAX - *total)
+			return EINVAL;
+		*total += iov[i].iov_len;
+	}
+	return 0;
+}
+
 static ssize_t
 nowait_error(void)
 {
@@ -69,24 +86,46 @@ nowait_error(void)
 static ssize_t
 do_read(struct nur_call *c, enum nur_way way)
 {
-	struct iovec v = { c->buf, c->len };
 	ssize_t n;
 
 	if (way == NUR_MAY_BLOCK || c->pollable)
-		return read(c->fd, c->buf, c->len);
-	n = preadv2(c->fd, &v, 1, -1, RWF_NOWAIT);
+		return readv(c->fd, c->iov, c->iov_count);
+	n = preadv2(c->fd, c->iov, c->iov_count, -1, RWF_NOWAIT);
 	return n < 0 && errno != EAGAIN && errno != EINTR ? nowait_error() : n;
+}
+
+static ssize_t
+read_vector(struct nursery_token *t, int fd, const struct iovec *iov, int n,
+    int64_t deadline)
+{
+	struct nur_call c = { .token = t, .deadline = deadline,
+		.op = NUR_OP_READ, .fd = fd, .events = POLLIN,
+		.fn = do_read, .iov = iov, .iov_count = n };
+
+	return nur_call_run(&c);
 }
 
 ssize_t
 nursery_read(struct nursery_token *t, int fd, void *buf, size_t len,
     int64_t deadline)
 {
-	struct nur_call c = { .token = t, .deadline = deadline,
-		.op = NUR_OP_READ, .fd = fd, .events = POLLIN,
-		.fn = do_read, .buf = buf, .len = len };
+	const struct iovec one = { buf, len };
 
-	return nur_call_run(&c);
+	return read_vector(t, fd, &one, 1, deadline);
+}
+
+ssize_t
+nursery_readv(struct nursery_token *t, int fd, const struct iovec *iov, int n,
+    int64_t deadline)
+{
+	size_t total;
+	int rc = measure(iov, n, &total);
+
+	if (rc != 0) {
+		errno = rc;
+		return -1;
+	}
+	return read_vector(t, fd, iov, n, deadline);
 }
 
 /*
@@ -127,18 +166,59 @@ quietly(struct nur_call *c, ssize_t (*fn)(struct nur_call *c, bool nowait),
 static ssize_t
 plain_write(struct nur_call *c, bool nowait)
 {
-	struct iovec v = { (void *)(uintptr_t)c->cbuf, c->len };
+	return nowait ? pwritev2(c->fd, c->iov, c->iov_count, -1,
+	    RWF_NOWAIT) : writev(c->fd, c->iov, c->iov_count);
+}
 
-	return nowait ? pwritev2(c->fd, &v, 1, -1, RWF_NOWAIT) :
-	    write(c->fd, c->cbuf, c->len);
+/* Linux 6.18: this one call raises no SIGPIPE, whatever the descriptor. */
+#ifndef RWF_NOSIGNAL
+#define RWF_NOSIGNAL	0x00000100
+#endif
+#ifndef RWF_NOAPPEND
+#define RWF_NOAPPEND	0x00000020
+#endif
+
+/* Atomic: whether the kernel has it. */
+static uint32_t quiet_state;
+enum { UNKNOWN, MISSING, PRESENT };
+
+/*
+ * True with the result in *n if one call could do it.  EOPNOTSUPP may mean
+ * the kernel or the descriptor: two flags that exclude each other are refused
+ * as such, before any work, by a kernel that knows all three.
+ */
+static bool
+quiet_write(struct nur_call *c, ssize_t *n)
+{
+	/* Relaxed: who sees it late pays for one more refusal. */
+	if (nur_load_relaxed(&quiet_state) == MISSING)
+		return false;
+	*n = pwritev2(c->fd, c->iov, c->iov_count, -1, RWF_NOSIGNAL |
+	    (c->pollable ? 0 : RWF_NOWAIT));
+	if (*n >= 0 || (errno != EOPNOTSUPP && errno != ENOSYS && errno !=
+	    EINVAL && errno != ESPIPE))
+		return true;
+	if (nur_load_relaxed(&quiet_state) == UNKNOWN) {
+		(void)pwritev2(c->fd, c->iov, c->iov_count, -1, RWF_NOSIGNAL |
+		    RWF_APPEND | RWF_NOAPPEND);
+		nur_store_relaxed(&quiet_state, errno == EINVAL ? PRESENT :
+		    MISSING);
+	}
+	return false;
 }
 
 static ssize_t
 do_write(struct nur_call *c, enum nur_way way)
 {
+	struct msghdr msg = { 0 };
 	ssize_t n;
 
-	n = send(c->fd, c->cbuf, c->len, MSG_NOSIGNAL |
+	/* An empty datagram is for sendmsg: the other has nothing to do. */
+	if (way == NUR_NOWAIT && c->len > 0 && quiet_write(c, &n))
+		return n;
+	msg.msg_iov = (struct iovec *)(uintptr_t)c->iov;
+	msg.msg_iovlen = (unsigned)c->iov_count;
+	n = sendmsg(c->fd, &msg, MSG_NOSIGNAL |
 	    (way == NUR_NOWAIT ? MSG_DONTWAIT : 0));
 	if (n >= 0 || errno != ENOTSOCK)
 		return n;
@@ -149,73 +229,44 @@ do_write(struct nur_call *c, enum nur_way way)
 	    nowait_error() : n;
 }
 
+/* A vector without a byte sends nothing, not even on a datagram socket. */
+static ssize_t
+write_nothing(struct nur_call *c, enum nur_way way)
+{
+	(void)way;
+	return writev(c->fd, c->iov, c->iov_count);
+}
+
 ssize_t
 nursery_write(struct nursery_token *t, int fd, const void *buf, size_t len,
     int64_t deadline)
 {
+	const struct iovec one = { (void *)(uintptr_t)buf, len };
 	struct nur_call c = { .token = t, .deadline = deadline,
 		.op = NUR_OP_WRITE, .fd = fd, .events = POLLOUT,
-		.fn = do_write, .cbuf = buf, .len = len };
+		.fn = do_write, .iov = &one, .iov_count = 1, .len = len };
 
 	return nur_call_run(&c);
 }
 
-/* ---- sockets ---- */
-
-static ssize_t
-do_recv(struct nur_call *c, enum nur_way way)
-{
-	(void)way;	/* always pollable */
-	return recv(c->fd, c->buf, c->len, c->flags | MSG_DONTWAIT);
-}
-
 ssize_t
-nursery_recv(struct nursery_token *t, int fd, void *buf, size_t len,
-    int flags, int64_t deadline)
+nursery_writev(struct nursery_token *t, int fd, const struct iovec *iov,
+    int n, int64_t deadline)
 {
-	struct nur_call c = { .token = t, .deadline = (flags & MSG_DONTWAIT)
-		!= 0 ? 0 : deadline, .op = NUR_OP_RECV, .fd = fd,
-		.events = POLLIN, .fn = do_recv, .buf = buf, .len = len,
-		.flags = flags & ~MSG_WAITALL, .pollable = true };
-	bool all = (flags & MSG_WAITALL) != 0 && (flags & (MSG_PEEK |
-	    MSG_DONTWAIT)) == 0;
-	size_t done = 0;
-	ssize_t n;
+	struct nur_call c = { .token = t, .deadline = deadline,
+		.op = NUR_OP_WRITE, .fd = fd, .events = POLLOUT,
+		.iov = iov, .iov_count = n };
+	int rc = measure(iov, n, &c.len);
 
-	do {
-		c.buf = (char *)buf + done;
-		c.len = len - done;
-		n = nur_call_run(&c);
-		if (n > 0)
-			done += (size_t)n;
-	} while (all && n > 0 && done < len);
-	if (n < 0 && (flags & MSG_DONTWAIT) != 0 && errno == ETIMEDOUT)
-		errno = EAGAIN;
-	return done > 0 ? (ssize_t)done : n;
+	if (rc != 0) {
+		errno = rc;
+		return -1;
+	}
+	c.fn = c.len > 0 ? do_write : write_nothing;
+	return nur_call_run(&c);
 }
 
-static ssize_t
-do_send(struct nur_call *c, enum nur_way way)
-{
-	(void)way;	/* always pollable */
-	return send(c->fd, c->cbuf, c->len, c->flags | MSG_DONTWAIT |
-	    MSG_NOSIGNAL);
-}
-
-ssize_t
-nursery_send(struct nursery_token *t, int fd, const void *buf, size_t len,
-    int flags, int64_t deadline)
-{
-	struct nur_call c = { .token = t, .deadline = (flags & MSG_DONTWAIT)
-		!= 0 ? 0 : deadline, .op = NUR_OP_SEND, .fd = fd,
-		.events = POLLOUT, .fn = do_send, .cbuf = buf, .len = len,
-		.flags = flags, .pollable = true };
-	ssize_t n = nur_call_run(&c);
-
-	if (n < 0 && (flags & MSG_DONTWAIT) != 0 && errno == ETIMEDOUT)
-		errno = EAGAIN;
-	return n;
-}
+/* ---- sendfile ---- */
 
 static ssize_t
 plain_sendfile(struct nur_call *c, bool nowait)
@@ -245,6 +296,8 @@ nursery_sendfile(struct nursery_token *t, int out_fd, int in_fd,
 
 	return nur_call_run(&c);
 }
+
+/* ---- connections ---- */
 
 /* One that is no listener never gets ready: it says so at once. */
 static void
@@ -279,8 +332,6 @@ nursery_accept(struct nursery_token *t, int fd, struct sockaddr *addr,
 
 	return (int)nur_call_run(&c);
 }
-
-/* ---- connect ---- */
 
 static int
 connect_result(int fd)

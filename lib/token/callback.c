@@ -295,6 +295,22 @@ call_current_locked(struct nur_run *run)
 		nur_futex_wake(&finished, INT32_MAX);
 }
 
+/* C4, for a thread that does not sleep in nur_park(). */
+static void
+call_wake_locked(struct nur_run *run, struct nur_callback *cb,
+    struct nur_thr *thr)
+{
+	void (*wake)(struct nur_thr *) = thr->wake;
+
+	nur_thr_late_begins(thr);
+	set_state(cb, NUR_CB_DONE);
+	nur_unlock(&callback_lock);
+	wake_gathered(run);
+	wake(thr);
+	nur_thr_late_ends(thr);
+	nur_lock(&callback_lock);
+}
+
 static void
 run_first_locked(struct nur_run *run)
 {
@@ -308,7 +324,17 @@ run_first_locked(struct nur_run *run)
 		call_current_locked(run);
 		return;
 	}
+	if (thr->wake != NULL) {
+		call_wake_locked(run, cb, thr);
+		return;
+	}
 	set_state(cb, NUR_CB_DONE);	/* C4: the last touch */
+	if (run->head == NULL && run->gathered == 0) {	/* the only one */
+		nur_unlock(&callback_lock);
+		nur_unpark(thr);
+		nur_lock(&callback_lock);
+		return;
+	}
 	nur_unpark_gather(thr, &run->gather);
 	if (++run->gathered < GATHER)
 		return;

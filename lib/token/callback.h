@@ -12,7 +12,9 @@
  *     the callback meanwhile: remove() clears `current` of the run.
  * C4  Instead of a function a callback may name a thread to be woken.  The
  *     runner says DONE before it wakes, touches the storage no more, and
- *     wakes those that follow one another by the dozen.
+ *     wakes those that follow one another by the dozen.  Where the thread
+ *     has set `wake`, it is called: the thread would otherwise be woken, find
+ *     fn still running and have to sleep again.
  *
  * A hook is a thread's own place in a token's list.  It stays there between
  * callbacks, so that a thread that waits on one token again and again pays

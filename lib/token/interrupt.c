@@ -82,6 +82,8 @@ nur_region_enter(struct nur_region *r, struct nursery_token *t,
 	if (rc != 0)
 		return rc;
 	nur_timer_init(&r->resend, NUR_TIMER_RESEND, r);
+	/* A signal that is on its way for an earlier poll is none of fn's. */
+	nur_thr_await_late(r->thr);
 	unblock_signal(r);
 	if (deadline != NURSERY_NEVER)
 		nur_timer_arm(&r->resend, deadline);

@@ -320,7 +320,7 @@ fork_again(void *unused)
 		EXPECT(nursery_close(&mine) == EOWNERDEAD);
 		_exit(new_in_child(NULL));
 	}
-	EXPECT(waitpid(pid, &status, 0) == pid);
+	EXPECT(reap(pid, &status) == pid);
 	EXPECT(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 	EXPECT(nursery_close(&mine) == 0);
 	return faults;
@@ -396,7 +396,7 @@ fork_in_task(struct nursery_token *token, void *arg)
 			pthread_exit(NULL);
 		return 0;
 	}
-	f->faults = waitpid(pid, &f->status, 0) != pid;
+	f->faults = reap(pid, &f->status) != pid;
 	return 0;
 }
 
@@ -430,7 +430,7 @@ fork_under_guards(void *unused)
 	pid = fork();
 	if (pid == 0)
 		return faults;
-	EXPECT(waitpid(pid, &status, 0) == pid);
+	EXPECT(reap(pid, &status) == pid);
 	EXPECT(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 	EXPECT(!nursery_token_is_cancelled(g));
 	return faults;

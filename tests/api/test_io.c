@@ -15,9 +15,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define FILLERS	24	/* connections that fill a backlog of 0 */
@@ -29,6 +31,7 @@ struct call {
 	int filler[FILLERS];
 	struct sockaddr_in to;
 	struct sockaddr_un to_unix;
+	pid_t child;
 	const char *op;
 	int rc;
 	int64_t deadline;
@@ -127,6 +130,65 @@ call_send(struct call *c, struct nursery_token *t, int64_t deadline)
 
 	return as_error(nursery_send(t, c->fd[1], big, sizeof big, 0,
 	    deadline));
+}
+
+/* Two elements, so that both count. */
+static int
+call_readv(struct call *c, struct nursery_token *t, int64_t deadline)
+{
+	char a[4], b[4];
+	const struct iovec v[2] = { { a, sizeof a }, { b, sizeof b } };
+
+	return as_error(nursery_readv(t, c->fd[0], v, 2, deadline));
+}
+
+static int
+call_writev(struct call *c, struct nursery_token *t, int64_t deadline)
+{
+	char a[4] = "abc", b[4] = "def";
+	const struct iovec v[2] = { { a, sizeof a }, { b, sizeof b } };
+
+	return as_error(nursery_writev(t, c->fd[1], v, 2, deadline));
+}
+
+static int
+call_recvmsg(struct call *c, struct nursery_token *t, int64_t deadline)
+{
+	char a[4];
+	struct iovec v = { a, sizeof a };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
+
+	return as_error(nursery_recvmsg(t, c->fd[0], &m, 0, deadline));
+}
+
+static int
+call_recvmsg_all(struct call *c, struct nursery_token *t, int64_t deadline)
+{
+	char a[4];
+	struct iovec v = { a, sizeof a };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
+
+	return as_error(nursery_recvmsg(t, c->fd[0], &m, MSG_WAITALL,
+	    deadline));
+}
+
+static int
+call_sendmsg(struct call *c, struct nursery_token *t, int64_t deadline)
+{
+	static char big[1 << 16];
+	struct iovec v = { big, sizeof big };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
+
+	return as_error(nursery_sendmsg(t, c->fd[1], &m, 0, deadline));
+}
+
+static int
+call_waitpid(struct call *c, struct nursery_token *t, int64_t deadline)
+{
+	int status = -77, rc;
+
+	rc = as_error(nursery_waitpid(t, c->child, &status, deadline));
+	return status == -77 ? rc : EBADMSG;
 }
 
 static int
@@ -327,6 +389,20 @@ full_unix_backlog(struct call *c)
 	c->fd[1] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 }
 
+/* A child that ends when it is killed. */
+static void
+patient_child(struct call *c)
+{
+	none(c);
+	c->child = fork();
+	ck_assert_int_ge(c->child, 0);
+	if (c->child == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			pause();
+	}
+}
+
 static const struct {
 	int (*fn)(struct call *c, struct nursery_token *t, int64_t deadline);
 	void (*make)(struct call *c);
@@ -353,6 +429,17 @@ static const struct {
 	{ call_sendfile, full_pipe, "sendfile" },
 	{ call_accept, listener, "accept" },
 	{ call_connect, full_backlog, "connect" },
+	{ call_readv, empty_pipe, "read" },
+	{ call_readv, empty_sockets, "read" },
+	{ call_readv, quiet_terminal, "read" },
+	{ call_readv, empty_eventfd, "read" },
+	{ call_writev, full_pipe, "write" },
+	{ call_writev, full_sockets, "write" },
+	{ call_recvmsg, empty_sockets, "recv" },
+	{ call_recvmsg, empty_datagrams, "recv" },
+	{ call_recvmsg_all, empty_sockets, "recv" },
+	{ call_sendmsg, full_sockets, "send" },
+	{ call_waitpid, patient_child, "waitpid" },
 };
 #define CALLS	((int)(sizeof calls / sizeof calls[0]))
 
@@ -388,6 +475,10 @@ end_call(struct call *c)
 {
 	int i;
 
+	if (c->child > 0) {
+		kill(c->child, SIGKILL);
+		ck_assert_int_eq(reap(c->child, NULL), c->child);
+	}
 	for (i = 0; i < FILLERS; i++)
 		if (c->filler[i] >= 0)
 			close(c->filler[i]);
@@ -441,6 +532,33 @@ START_TEST(test_io_cancel_ends_a_call_that_blocks)
 	ck_assert_int_eq(memcmp(flags, during, sizeof flags), 0);
 	ck_assert_int_eq(memcmp(flags, after, sizeof flags), 0);
 	end_call(&c);
+}
+END_TEST
+
+/* What they all need fits the smallest stack that a nursery may ask for. */
+START_TEST(test_io_calls_fit_the_smallest_stack)
+{
+	struct nursery_attr a = NURSERY_ATTR_INIT;
+	struct nursery *n;
+	struct call c;
+	int i;
+
+	/* Where a sanitizer needs room of its own, that is not measured. */
+	a.stack_size = costs_are_distorted() ? 0 : 32 * 1024;
+	for (i = 0; i < 2; i++) {
+		make_call(&c, _i / 2, _i % 2, i == 0 ? NURSERY_NEVER :
+		    nursery_after(NURSERY_MS));
+		n = open_root(&a);
+		ck_assert_int_eq(nursery_spawn(n, run_call, &c), 0);
+		if (i == 0) {
+			await_tasks_in(c.op, 1);
+			nursery_cancel(n);
+		}
+		ck_assert_int_eq(nursery_close(&n), i == 0 ? ECANCELED : 0);
+		ck_assert_int_eq(c.rc, i == 0 ? ECANCELED : c.fn ==
+		    call_sleep ? 0 : ETIMEDOUT);
+		end_call(&c);
+	}
 }
 END_TEST
 
@@ -1106,6 +1224,8 @@ main(void)
 	tcase_add_loop_test(c, test_io_cancelled_token_fails_before_any_work,
 	    0, 2 * CALLS);
 	tcase_add_loop_test(c, test_io_cancel_ends_a_call_that_blocks, 0,
+	    2 * CALLS);
+	tcase_add_loop_test(c, test_io_calls_fit_the_smallest_stack, 0,
 	    2 * CALLS);
 	tcase_add_loop_test(c, test_io_deadline_of_the_token_is_ecanceled, 0,
 	    2 * CALLS);

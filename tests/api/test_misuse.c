@@ -643,7 +643,7 @@ io_rows(void)
 {
 	struct sockaddr_in to = { .sin_family = AF_INET };
 	struct pollfd one = { .fd = -1 };
-	struct iovec iov = { NULL, 0 };
+	struct iovec iov = { NULL, 0 }, huge = { NULL, SIZE_MAX };
 	struct msghdr msg;
 	char byte = 0;
 	size_t done = 99;
@@ -690,16 +690,51 @@ io_rows(void)
 	ROW(nursery_write_all, ECANCELED, nursery_write_all(cancelled, -1,
 	    &byte, 1, &done, NURSERY_NEVER));
 	ROW(nursery_write_all, 0, done);
-	ROW(nursery_readv, ENOTSUP, error_of(nursery_readv(t, 0, &iov, 1,
-	    0)));
-	ROW(nursery_writev, ENOTSUP, error_of(nursery_writev(t, 1, &iov, 1,
-	    0)));
-	ROW(nursery_recvmsg, ENOTSUP, error_of(nursery_recvmsg(t, 0, &msg, 0,
-	    0)));
-	ROW(nursery_sendmsg, ENOTSUP, error_of(nursery_sendmsg(t, 0, &msg, 0,
-	    0)));
-	ROW(nursery_waitpid, ENOTSUP, error_of(nursery_waitpid(t, 1,
-	    &out_result, 0)));
+	ROW(nursery_readv, ECANCELED, error_of(nursery_readv(cancelled, -1,
+	    &iov, 1, NURSERY_NEVER)));
+	ROW(nursery_readv, EBADF, error_of(nursery_readv(t, -1, &iov, 1,
+	    NURSERY_NEVER)));
+	ROW(nursery_readv, EINVAL, error_of(nursery_readv(t, 0, &iov, -1,
+	    NURSERY_NEVER)));
+	ROW(nursery_readv, EINVAL, error_of(nursery_readv(t, 0, NULL, 1,
+	    NURSERY_NEVER)));
+	ROW(nursery_readv, EINVAL, error_of(nursery_readv(t, 0, &iov,
+	    IOV_MAX + 1, NURSERY_NEVER)));
+	ROW(nursery_readv, EINVAL, error_of(nursery_readv(t, 0, &huge, 1,
+	    NURSERY_NEVER)));
+	ROW(nursery_writev, ECANCELED, error_of(nursery_writev(cancelled, -1,
+	    &iov, 1, NURSERY_NEVER)));
+	ROW(nursery_writev, EBADF, error_of(nursery_writev(t, -1, &iov, 1,
+	    NURSERY_NEVER)));
+	ROW(nursery_writev, EINVAL, error_of(nursery_writev(t, 1, &iov, -1,
+	    NURSERY_NEVER)));
+	ROW(nursery_writev, EINVAL, error_of(nursery_writev(t, 1, NULL, 1,
+	    NURSERY_NEVER)));
+	ROW(nursery_writev, EINVAL, error_of(nursery_writev(t, 1, &iov,
+	    IOV_MAX + 1, NURSERY_NEVER)));
+	ROW(nursery_writev, EINVAL, error_of(nursery_writev(t, 1, &huge, 1,
+	    NURSERY_NEVER)));
+	ROW(nursery_recvmsg, ECANCELED, error_of(nursery_recvmsg(cancelled,
+	    -1, &msg, 0, NURSERY_NEVER)));
+	ROW(nursery_recvmsg, EBADF, error_of(nursery_recvmsg(t, -1, &msg, 0,
+	    NURSERY_NEVER)));
+	ROW(nursery_recvmsg, EINVAL, error_of(nursery_recvmsg(t, 0, NULL, 0,
+	    NURSERY_NEVER)));
+	ROW(nursery_sendmsg, ECANCELED, error_of(nursery_sendmsg(cancelled,
+	    -1, &msg, 0, NURSERY_NEVER)));
+	ROW(nursery_sendmsg, EBADF, error_of(nursery_sendmsg(t, -1, &msg, 0,
+	    NURSERY_NEVER)));
+	ROW(nursery_sendmsg, EINVAL, error_of(nursery_sendmsg(t, 0, NULL, 0,
+	    NURSERY_NEVER)));
+	ROW(nursery_waitpid, ECANCELED, error_of(nursery_waitpid(cancelled,
+	    1, &out_result, NURSERY_NEVER)));
+	ROW(nursery_waitpid, EINVAL, error_of(nursery_waitpid(t, 0,
+	    &out_result, NURSERY_NEVER)));
+	ROW(nursery_waitpid, EINVAL, error_of(nursery_waitpid(t, -1,
+	    &out_result, NURSERY_NEVER)));
+	/* Nobody's child is its own. */
+	ROW(nursery_waitpid, ECHILD, error_of(nursery_waitpid(t, getpid(),
+	    &out_result, NURSERY_NEVER)));
 	sync_rows();
 	NOTHING(nursery_blocking_begin, nursery_blocking_begin());
 	NOTHING(nursery_blocking_end, nursery_blocking_end());

@@ -77,7 +77,7 @@ in_child(int (*fn)(void *), void *arg)
 	ck_assert_int_ge(pid, 0);
 	if (pid == 0)
 		_exit(fn(arg));
-	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(reap(pid, &status), pid);
 	return WIFSIGNALED(status) ? 0x100 + WTERMSIG(status) :
 	    WEXITSTATUS(status);
 }

@@ -107,7 +107,7 @@ START_TEST(test_signals_cause_says_which_and_from_whom)
 	ck_assert_int_eq(cause.by_pid, child);
 	ck_assert_uint_eq(cause.by_task, 0);
 	ck_assert(cause.when >= before);
-	ck_assert_int_eq(waitpid(child, NULL, 0), child);
+	ck_assert_int_eq(reap(child, NULL), child);
 	ck_assert_int_eq(nursery_close(&n), 0);
 }
 END_TEST
@@ -193,7 +193,7 @@ START_TEST(test_signals_reach_tasks_while_the_opener_sleeps_in_close)
 	if (child == 0)
 		_exit(kill(opener, SIGTERM) != 0);
 	ck_assert_int_eq(nursery_close(&n), 0);
-	ck_assert_int_eq(waitpid(child, NULL, 0), child);
+	ck_assert_int_eq(reap(child, NULL), child);
 	if (_i == 1) {
 		pthread_sigmask(SIG_SETMASK, &old, NULL);
 		pthread_cancel(id);
@@ -449,7 +449,7 @@ read_dump(const char *env, char *text, size_t size)
 	}
 	close(ends[0]);
 	kill(pid, SIGKILL);
-	ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+	ck_assert_int_eq(reap(pid, NULL), pid);
 }
 
 START_TEST(test_signals_dump_signal_writes_the_tree)

@@ -3,6 +3,8 @@
 
 #include "support.h"
 
+#include "storm.h"
+
 #include "base/poison.h"
 #include "base/slab.h"
 
@@ -274,11 +276,13 @@ before_test(void)
 	(void)signal(SIGALRM, show_and_die);
 	(void)alarm((unsigned)(timeout - 2));
 	descriptors_before = count_descriptors();
+	storm_begin();
 }
 
 static void
 after_test(void)
 {
+	storm_end();
 	assert_nothing_lives();
 	ck_assert_int_eq(count_descriptors(), descriptors_before);
 	(void)alarm(0);
@@ -528,6 +532,7 @@ resident_memory(void)
 	return resident * (sysconf(_SC_PAGESIZE) / 1024);
 }
 
+/* Or none any more: a thread that ends closes its own meanwhile. */
 static bool
 is_eventfd(const char *name)
 {
@@ -537,7 +542,7 @@ is_eventfd(const char *name)
 	snprintf(path, sizeof path, "/proc/self/fd/%s", name);
 	n = readlink(path, what, sizeof what - 1);
 	what[n < 0 ? 0 : n] = '\0';
-	return strstr(what, "eventfd") != NULL;
+	return n < 0 || strstr(what, "eventfd") != NULL;
 }
 
 int
@@ -646,6 +651,17 @@ rounds(unsigned quick)
 
 /* ---- processes ---- */
 
+pid_t
+reap(pid_t pid, int *status)
+{
+	pid_t got;
+
+	do {
+		got = waitpid(pid, status, 0);
+	} while (got < 0 && errno == EINTR);
+	return got;
+}
+
 /* Reads what the child says until its last descriptor is closed. */
 static void
 collect(struct outcome *o, int from, pid_t pid)
@@ -653,11 +669,12 @@ collect(struct outcome *o, int from, pid_t pid)
 	size_t len = 0;
 	ssize_t n;
 
-	while ((n = read(from, o->text + len, sizeof o->text - 1 - len)) > 0)
-		len += (size_t)n;
+	while ((n = read(from, o->text + len, sizeof o->text - 1 - len)) > 0
+	    || (n < 0 && errno == EINTR))
+		len += n > 0 ? (size_t)n : 0;
 	o->text[len] = '\0';
 	close(from);
-	ck_assert_int_eq(waitpid(pid, &o->status, 0), pid);
+	ck_assert_int_eq(reap(pid, &o->status), pid);
 }
 
 static pid_t

@@ -134,6 +134,8 @@ void run_again(struct outcome *o, const char *part, const char *const *env);
 void own_path(char *to, size_t size);
 /* In main: the part to play, or NULL for the suite. */
 const char *child_part(void);
+/* As waitpid with a pid and no flags, whatever signals come meanwhile. */
+pid_t reap(pid_t pid, int *status);
 /* The child exited with 0. */
 void assert_good(const struct outcome *o);
 /* The child wrote one line with `message` in it and aborted. */

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+/* Signals to all and sundry while a test runs, if NUR_STORM is set. */
+#ifndef STORM_H
+#define STORM_H
+
+#include "support.h"
+
+void storm_begin(void);
+void storm_end(void);
+
+#endif
