@@ -41,7 +41,7 @@ START_TEST(test_handle_join_gives_the_result_and_clears_the_handle)
 {
 	struct nursery_attr a = NURSERY_ATTR_INIT;
 	struct nursery *n;
-	int code[3] = { 0, 7, 0x10005 }, i;
+	int code[3] = { 0, 7, 0x10005 }, first, i;
 	struct nursery_task *t[3];
 
 	a.policy = NURSERY_COLLECT;
@@ -50,7 +50,8 @@ START_TEST(test_handle_join_gives_the_result_and_clears_the_handle)
 		t[i] = spawn_handle(n, task_return, &code[i]);
 	for (i = 0; i < 3; i++)
 		ck_assert_int_eq(join(t[i]), code[i]);
-	ck_assert_int_eq(nursery_close(&n), 7);
+	first = nursery_close(&n);
+	ck_assert(first == 7 || first == 0x10005);
 }
 END_TEST
 
