@@ -948,6 +948,34 @@ try_stop_on_signals(void)
 	close_ok(n);
 }
 
+static void
+pass(int signo, void *gate)
+{
+	(void)signo;
+	gate_pass(gate);
+}
+
+static void
+try_on_signal(void)
+{
+	struct nursery *n = root();
+	struct sigaction old, now;
+	struct gate g;
+	int rc;
+
+	gate_init(&g);
+	gate_open(&g);
+	sigaction(SIGUSR1, NULL, &old);
+	TRY(rc, 0, nursery_on_signal(n, SIGUSR1, pass, &g));
+	sigaction(SIGUSR1, NULL, &now);
+	EXPECT((rc == 0) == (now.sa_handler != old.sa_handler));
+	if (rc == 0) {
+		kill(getpid(), SIGUSR1);
+		EXPECT(gate_await_by(&g, 1, patience()));
+	}
+	close_ok(n);
+}
+
 /* A nursery inside that only its opener knows is shown, too. */
 static void
 try_dump(void)
@@ -1022,7 +1050,6 @@ not_built(void)
 	EXPECT(nursery_channel_recv(t, NULL, NULL, 0) == ENOTSUP);
 	nursery_channel_close(NULL);
 	nursery_channel_free(NULL);
-	EXPECT(nursery_on_signal(n, SIGUSR1, NULL, NULL) == ENOTSUP);
 	EXPECT(nursery_spawn_process(n, NULL, NULL, NULL) == ENOTSUP);
 	EXPECT(nursery_notify("READY=1") == ENOTSUP);
 	arm(0);
@@ -1090,13 +1117,14 @@ static const struct {
 	{ try_stop, SOME, "stop" },
 	{ try_stop_in_vain, SOME, "stop" },
 	{ try_stop_on_signals, SOME, "stop_on_signals" },
+	{ try_on_signal, SOME, "on_signal" },
 	{ try_dump, SOME, "dump" },
 	{ look_without_anything, NONE, "dump_from_signal get_stats" },
 	{ not_built, NONE, "token_new_any signal_arm token_fd token_level_fd "
 	    "start started task_join task_wait task_cancel task_ref "
 	    "task_unref readv writev recvmsg sendmsg waitpid cond_wait "
 	    "sem_wait channel_new channel_send channel_recv channel_close "
-	    "channel_free on_signal spawn_process notify" },
+	    "channel_free spawn_process notify" },
 };
 #define SCENARIOS	((int)(sizeof scenarios / sizeof scenarios[0]))
 
