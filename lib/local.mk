@@ -23,6 +23,8 @@ libnursery_core_la_SOURCES = \
 	lib/base/thr.c \
 	lib/base/thr.h \
 	lib/base/time.c \
+	lib/base/where.c \
+	lib/base/where.h \
 	lib/daemon/later.c \
 	lib/daemon/signals.c \
 	lib/daemon/signals.h \

@@ -42,7 +42,8 @@ UNIT_TESTS = \
 	test_lock \
 	test_slab \
 	test_sync \
-	test_timer
+	test_timer \
+	test_where
 STRESS_TESTS = \
 	stress_callback \
 	stress_deadline \
@@ -215,6 +216,18 @@ test_timer_SOURCES = tests/unit/test_timer.c
 test_timer_CPPFLAGS = $(INNER_FLAGS)
 test_timer_CFLAGS = $(TEST_CFLAGS)
 test_timer_LDADD = $(TEST_LIBS)
+
+test_where_SOURCES = tests/unit/test_where.c
+test_where_CPPFLAGS = $(INNER_FLAGS)
+test_where_CFLAGS = $(TEST_CFLAGS)
+test_where_LDADD = $(TEST_LIBS)
+
+# A daemon with a task that hears nothing, and its end.
+noinst_PROGRAMS += tests/daemon/deaf
+tests_daemon_deaf_SOURCES = tests/daemon/deaf.c
+tests_daemon_deaf_LDADD = libnursery.la
+TESTS += tests/daemon/ends-in-time
+EXTRA_DIST += tests/daemon/ends-in-time
 
 TESTS += $(check_PROGRAMS)
 

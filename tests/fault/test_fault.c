@@ -895,20 +895,40 @@ try_stop(void)
 	nursery_drop(&n);
 }
 
+/* The nursery inside is in the tree, or at least counted. */
+static void
+print_in_vain(const struct nursery_report *r)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *f;
+
+	arm(0);
+	f = open_memstream(&text, &len);
+	EXPECT(f != NULL && nursery_report_print(r, f) == 0);
+	fclose(f);
+	EXPECT(strstr(text, "\n  nursery \"\" open, 1 tasks unfinished\n") !=
+	    NULL || (hits > 0 && strstr(text, "1 nurseries inside are open")
+	    != NULL));
+	free(text);
+}
+
 /* Those who stay are named, one at least, or nothing happened. */
 static void
 try_stop_in_vain(void)
 {
 	struct nursery_stop how = NURSERY_STOP_INIT;
 	struct nursery_report *r = UNTOUCHED;
-	struct nursery *n = root();
+	struct nursery *n = root(), *inner;
 	struct gate g;
 	int rc, i;
 
 	gate_init(&g);
 	how.drain_for = how.cancel_for = how.abort_for = NURSERY_MS;
+	EXPECT(nursery_open_child(&inner, n, NULL) == 0);
 	for (i = 0; i < 3; i++)
-		EXPECT(nursery_spawn(n, task_at_gate, &g) == 0);
+		EXPECT(nursery_spawn(i == 0 ? inner : n, task_at_gate,
+		    &g) == 0);
 	EXPECT(gate_await_by(&g, 3, patience()));
 	TRY(rc, ETIMEDOUT, nursery_stop(&n, &how, &r));
 	EXPECT(rc == ETIMEDOUT || rc == ENOMEM);
@@ -917,12 +937,14 @@ try_stop_in_vain(void)
 	if (rc == ETIMEDOUT) {
 		EXPECT(nursery_report_unfinished(r) == 3 ||
 		    (nursery_report_unfinished(r) == 1 && hits > 0));
+		print_in_vain(r);
 		nursery_report_free(r);
 	} else {
 		EXPECT(nursery_token_level(nursery_token_of(n)) ==
 		    NURSERY_LIVE);
 	}
 	gate_open(&g);
+	nursery_drop(&inner);
 	nursery_drop(&n);
 }
 

@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "base/sys.h"
 #include "base/thr.h"
+#include "base/where.h"
 #include "engine.h"
 #include "scope/nursery.h"
 
@@ -64,6 +65,14 @@ int
 nur_gettid(void)
 {
 	return eng->current->id + 1;
+}
+
+void
+nur_where(int tid, char *to, size_t size)
+{
+	(void)tid;
+	(void)size;
+	to[0] = '\0';
 }
 
 const char *
