@@ -5,6 +5,8 @@ lib_LTLIBRARIES = libnursery.la
 
 libnursery_core_la_SOURCES = \
 	lib/base/check.h \
+	lib/base/clock.c \
+	lib/base/clock.h \
 	lib/base/fork.c \
 	lib/base/fork.h \
 	lib/base/list.h \

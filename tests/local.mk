@@ -38,6 +38,7 @@ API_TESTS = \
 	test_wait
 UNIT_TESTS = \
 	test_attr \
+	test_clock \
 	test_list \
 	test_lock \
 	test_slab \
@@ -191,6 +192,15 @@ test_attr_SOURCES = tests/unit/test_attr.c
 test_attr_CPPFLAGS = $(INNER_FLAGS)
 test_attr_CFLAGS = $(TEST_CFLAGS)
 test_attr_LDADD = $(TEST_LIBS)
+
+# A clock of its own, linked in the place of lib/base/clock.c.
+test_clock_SOURCES = \
+	tests/support/clock.c \
+	tests/support/clock.h \
+	tests/unit/test_clock.c
+test_clock_CPPFLAGS = $(INNER_FLAGS)
+test_clock_CFLAGS = $(TEST_CFLAGS)
+test_clock_LDADD = $(TEST_LIBS)
 
 test_list_SOURCES = tests/unit/test_list.c
 test_list_CPPFLAGS = $(INNER_FLAGS)

@@ -12,7 +12,6 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 bool (*nur_fault_hook)(enum nur_resource r);
@@ -60,15 +59,6 @@ nur_eventfd(void)
 	if (nur_fault(NUR_RES_FD))
 		return -1;
 	return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-}
-
-int64_t
-nur_now(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
 }
 
 int

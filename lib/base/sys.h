@@ -30,7 +30,7 @@ void *nur_map_aligned(size_t size);
 /* A close-on-exec, non-blocking eventfd, or -1. */
 int nur_eventfd(void);
 
-/* CLOCK_MONOTONIC in nanoseconds. */
+/* CLOCK_MONOTONIC in nanoseconds; in base/clock.c. */
 int64_t nur_now(void);
 
 /* Kernel id of the calling thread. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The system, as the library meets it in the model: stands in the place of
- * lib/base/sys.c and lib/base/sync.c, with the same headers.  Time is the
+ * lib/base/sys.c, sync.c, clock.c and where.c, with the same headers.  Time is the
  * machine's, memory is the run's, a panic is a failure of the run.  There
  * are no descriptors, no signals and no environment.
  */
