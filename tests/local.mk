@@ -23,6 +23,7 @@ API_TESTS = \
 	test_close \
 	test_cost \
 	test_dump \
+	test_ends \
 	test_environment \
 	test_failure \
 	test_fork \
@@ -117,6 +118,11 @@ test_dump_CFLAGS = $(TEST_CFLAGS)
 test_dump_LDADD = $(TEST_LIBS)
 # So that the dump finds the names of functions.
 test_dump_LDFLAGS = $(AM_LDFLAGS) -export-dynamic
+
+test_ends_SOURCES = tests/api/test_ends.c
+test_ends_CPPFLAGS = $(TEST_FLAGS)
+test_ends_CFLAGS = $(TEST_CFLAGS)
+test_ends_LDADD = $(TEST_LIBS)
 
 test_environment_SOURCES = tests/api/test_environment.c
 test_environment_CPPFLAGS = $(TEST_FLAGS)
@@ -237,6 +243,12 @@ noinst_PROGRAMS += tests/daemon/deaf
 tests_daemon_deaf_SOURCES = tests/daemon/deaf.c
 tests_daemon_deaf_LDADD = libnursery.la
 TESTS += tests/daemon/ends-in-time
+
+# It has nothing of the library but what it loads.
+noinst_PROGRAMS += tests/daemon/reopen
+tests_daemon_reopen_SOURCES = tests/daemon/reopen.c
+tests_daemon_reopen_CFLAGS = $(AM_CFLAGS) -Wno-pedantic
+TESTS += tests/daemon/reopen$(EXEEXT)
 EXTRA_DIST += tests/daemon/ends-in-time
 
 TESTS += $(check_PROGRAMS)
