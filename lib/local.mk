@@ -38,6 +38,7 @@ libnursery_core_la_SOURCES = \
 	lib/io/call.h \
 	lib/io/io.c \
 	lib/io/later.c \
+	lib/io/nowait.h \
 	lib/sched/pool.c \
 	lib/sched/pool.h \
 	lib/scope/admit.c \
