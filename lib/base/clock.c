@@ -60,9 +60,11 @@ nur_ppoll(struct pollfd *fds, nfds_t nfds, int64_t deadline,
     const sigset_t *mask)
 {
 	struct timespec left, *timeout = NULL;
+	int64_t now;
 
 	if (deadline != INT64_MAX) {
-		left = timespec_of(deadline - nur_now());
+		now = nur_now();
+		left = timespec_of(deadline > now ? deadline - now : 0);
 		timeout = &left;
 	}
 	return ppoll(fds, nfds, timeout, mask);

@@ -150,7 +150,7 @@ int
 nur_ppoll(struct pollfd *fds, nfds_t nfds, int64_t deadline,
     const sigset_t *mask)
 {
-	int64_t left = deadline - nur_now();
+	int64_t now = nur_now(), left = deadline > now ? deadline - now : 0;
 	struct timespec ts = { .tv_sec = 0 };
 
 	if (deadline == NURSERY_NEVER)
