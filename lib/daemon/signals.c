@@ -167,8 +167,8 @@ static void
 serve(const struct relay *self, int signo)
 {
 	unsigned first_time = 0;
+	struct slot s = { .taken = false };
 	uint32_t i, times;
-	struct slot s;
 
 	times = fetch(self, signo, &s, &first_time);
 	if (times == 0)

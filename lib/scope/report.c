@@ -170,15 +170,18 @@ static void
 fill_stuck(struct stuck *s, const struct nursery_task *t, int depth)
 {
 	const struct nur_thr *thr = nur_load_acquire(&t->thr);
+	int64_t since = nur_load_relaxed(&t->since);
 
 	s->task.task = t->id;
-	s->task.started = thr == NULL ? 0 : nur_load_relaxed(&t->since);
+	s->task.started = thr == NULL ? 0 : since;
 	nur_task_label(t, s->task.name);
-	s->age = nur_now() - nur_load_relaxed(&t->since);
+	/* 0: its thread is on the way to it. */
+	s->age = since == 0 ? 0 : nur_now() - since;
 	s->depth = depth;
 	s->tid = thr == NULL ? 0 : thr->tid;
 	if (thr == NULL)
-		memcpy(s->where, "queued", sizeof "queued");
+		(void)snprintf(s->where, sizeof s->where, "%s", since == 0 ?
+		    "starting" : "queued");
 	else
 		say_where(s->where, sizeof s->where, thr);
 }

@@ -105,7 +105,7 @@ inner_exits(struct nursery_token *t, void *unused)
 static int
 play_exit(const char *where)
 {
-	static int over;
+	static int over, ran;
 	struct nursery_attr a = NURSERY_ATTR_INIT;
 	struct nursery_callback cb = { { { 0 } } };
 	nursery_auto struct nursery *n = NULL, *one = NULL;
@@ -118,7 +118,7 @@ play_exit(const char *where)
 	    nursery_spawn(n, in_pause, NULL) |
 	    nursery_spawn(n, never_ends, &over) |
 	    nursery_spawn(one, never_ends, &over) |
-	    nursery_spawn(one, task_count, &over);
+	    nursery_spawn(one, task_count, &ran);
 	last = n;
 	if (rc != 0 || atexit(at_exit) != 0)
 		return 1;
@@ -139,7 +139,7 @@ play_exit(const char *where)
 		a.on_done = exit_when_done;
 		one = NULL;	/* left as it is */
 		rc = nursery_open(&one, &a) | nursery_spawn(one, task_count,
-		    &rc);
+		    &ran);
 	}
 	if (rc != 0)
 		return 2;

@@ -2,6 +2,7 @@
 /* nursery_stop: drain, cancel, abort, and the names of those who stay. */
 #include "tasks.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -261,12 +262,15 @@ START_TEST(test_stop_says_where_the_task_waits)
 END_TEST
 
 /* In no call of the library: the system's, and its descriptor. */
+static pid_t reader;	/* atomic */
+
 static int
 deaf_in_read(struct nursery_token *t, void *fds)
 {
 	char byte;
 
 	(void)t;
+	__atomic_store_n(&reader, own_tid(), __ATOMIC_SEQ_CST);
 	return read(((int *)fds)[0], &byte, 1) == 1 ? 0 : EIO;
 }
 
@@ -322,7 +326,9 @@ START_TEST(test_stop_names_the_system_call_the_task_waits_in)
 
 	ck_assert_int_eq(pipe(fds), 0);
 	spawn_named(n, "deaf", _i == 0 ? deaf_in_read : deaf_in_run, fds);
-	await_others_asleep();
+	while (__atomic_load_n(&reader, __ATOMIC_SEQ_CST) == 0)
+		sched_yield();
+	await_asleep(reader);
 	text = stop_in_vain(&n);
 	snprintf(line, sizeof line, ", %ssystem call read(fd %d)\n", _i == 0 ?
 	    "" : "token_run, ", fds[0]);
@@ -336,11 +342,18 @@ START_TEST(test_stop_names_the_system_call_the_task_waits_in)
 END_TEST
 
 /* It does not wait at all. */
+struct work {
+	int begun, over;
+};
+
 static int
-deaf_at_work(struct nursery_token *t, void *over)
+deaf_at_work(struct nursery_token *t, void *arg)
 {
+	struct work *w = arg;
+
 	(void)t;
-	while (counted(over) == 0)
+	count_up(&w->begun);
+	while (counted(&w->over) == 0)
 		;
 	return 0;
 }
@@ -348,15 +361,16 @@ deaf_at_work(struct nursery_token *t, void *over)
 START_TEST(test_stop_says_that_the_task_works)
 {
 	struct nursery *n = open_root(NULL);
-	int over = 0;
+	struct work w = { 0, 0 };
 	char *text;
 
-	spawn_named(n, "deaf", deaf_at_work, &over);
-	await_in_dump("running 1 queued 0");
+	spawn_named(n, "deaf", deaf_at_work, &w);
+	while (counted(&w.begun) == 0)
+		sched_yield();
 	text = stop_in_vain(&n);
 	assert_said(text, ", running\n");
 	free(text);
-	count_up(&over);
+	count_up(&w.over);
 	ck_assert_int_eq(nursery_close(&n), ECANCELED);
 }
 END_TEST
