@@ -41,9 +41,9 @@ main(void)
 	kill(getpid(), SIGHUP);		/* stands for the administrator */
 	while (sem_wait(&settings.reloaded) != 0)
 		;
-	printf("settings: version %d\n", __atomic_load_n(&settings.version,
-	    __ATOMIC_ACQUIRE));
-	rc = nursery_close(&n);		/* from here on reload is not called */
+	printf("settings: version %d\n",
+	    __atomic_load_n(&settings.version, __ATOMIC_ACQUIRE));
+	rc = nursery_close(&n);	/* from here on nothing is reloaded */
 	printf("closed: %s\n", rc == 0 ? "well" : strerror(rc));
 	return 0;
 }

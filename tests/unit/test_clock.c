@@ -14,8 +14,9 @@
 #include <unistd.h>
 
 #define HOUR		(3600 * NURSERY_SECOND)
-#define IDLE_FOR	(10 * NURSERY_SECOND)	/* an idle thread leaves */
-#define LINGER		NURSERY_SECOND	/* so does the timer's, unused */
+/* Then an idle thread leaves, and that of the timer when it is unused. */
+#define IDLE_FOR	(10 * NURSERY_SECOND)
+#define LINGER		NURSERY_SECOND
 
 static void
 sleep_until(int64_t when)
