@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Options, the listener, start and stop.  The map is in httpd.h. */
-#define _GNU_SOURCE	/* SCHED_BATCH */
+#define _GNU_SOURCE	/* SCHED_BATCH, dup3 */
 #include "httpd.h"
 
 #include <errno.h>
@@ -66,8 +66,8 @@ help(void)
 "      --help, --version\n"
 "\n"
 "SIGTERM or SIGINT: what is asked is answered, nothing new is taken; a second\n"
-"one cuts.  Exit: 0 all was answered, 1 an error, 2 wrong usage, 3 something\n"
-"was cut.\n");
+"one cuts.  SIGHUP: ROOT is opened anew, as when a link leads elsewhere now.\n"
+"Exit: 0 all was answered, 1 an error, 2 wrong usage, 3 something was cut.\n");
 }
 
 static long
@@ -173,15 +173,33 @@ raise_limit(long wanted)
 	return (unsigned)fit;
 }
 
+/* -1 and errno unless it is a folder that can be served. */
 static int
 open_root(const char *path)
 {
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), error;
 
-	if (fd < 0 || faccessat(fd, ".", X_OK, AT_EACCESS) != 0)
-		die(FAILED, "ROOT '%s': expected a readable folder: %s", path,
-		    strerror(errno));
-	return fd;
+	if (fd < 0 || faccessat(fd, ".", X_OK, AT_EACCESS) == 0)
+		return fd;
+	error = errno;
+	(void)close(fd);
+	errno = error;
+	return -1;
+}
+
+/* SIGHUP, on a thread of the library: another folder has the name now. */
+static void
+reopen_root(int signo, void *arg)
+{
+	const struct server *s = arg;
+	int fd = open_root(s->root_path);
+	bool done = fd >= 0 && dup3(fd, s->root, O_CLOEXEC) >= 0;
+
+	(void)fprintf(stderr, "httpd: %s: ROOT '%s' %s%s\n",
+	    strsignal(signo), s->root_path, done ? "is opened anew" :
+	    "stays what it was: ", done ? "" : strerror(errno));
+	if (fd >= 0)
+		(void)close(fd);
 }
 
 /* "ADDR:PORT" or "[ADDR]:PORT", numbers only. */
@@ -276,6 +294,8 @@ start(struct server *s)
 		rc = nursery_stop_on_signals(s->nursery, &stop,
 		    NURSERY_DRAIN);
 	if (rc == 0)
+		rc = nursery_on_signal(s->nursery, SIGHUP, reopen_root, s);
+	if (rc == 0)
 		rc = nursery_token_new_at(&s->taking, nursery_token_of(
 		    s->nursery), NURSERY_DRAIN);
 	if (rc == 0)
@@ -343,7 +363,11 @@ main(int argc, char **argv)
 	(void)sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){ 0 });
 	s.header_time = o.header * NURSERY_SECOND;
 	s.idle_time = o.idle * NURSERY_SECOND;
+	s.root_path = o.root;
 	s.root = open_root(o.root);
+	if (s.root < 0)
+		die(FAILED, "ROOT '%s': expected a readable folder: %s",
+		    o.root, strerror(errno));
 	s.listener = open_listener(&o);
 	s.max_connections = raise_limit(o.connections);
 	rc = start(&s);

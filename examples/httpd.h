@@ -18,6 +18,10 @@
  * is cancelled by that: whoever waits for something new waits with it, and
  * stops waiting.  Work under way has its task's token, which only the end of
  * the drain time cancels.
+ *
+ * SIGHUP opens ROOT anew, for when another folder has taken its place: under
+ * the same descriptor, so that whoever opens a file there meanwhile has one
+ * of the two.
  */
 #ifndef HTTPD_H
 #define HTTPD_H
@@ -34,6 +38,7 @@ struct server {
 	struct nursery *nursery;
 	struct nursery_token *taking;
 	int listener, root;
+	const char *root_path;
 	int64_t header_time, idle_time;	/* durations */
 	unsigned max_connections;
 	unsigned connections, cut;	/* written when all have ended */

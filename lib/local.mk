@@ -5,6 +5,8 @@ lib_LTLIBRARIES = libnursery.la
 
 libnursery_core_la_SOURCES = \
 	lib/base/check.h \
+	lib/base/clock.c \
+	lib/base/clock.h \
 	lib/base/fork.c \
 	lib/base/fork.h \
 	lib/base/list.h \
@@ -23,6 +25,8 @@ libnursery_core_la_SOURCES = \
 	lib/base/thr.c \
 	lib/base/thr.h \
 	lib/base/time.c \
+	lib/base/where.c \
+	lib/base/where.h \
 	lib/daemon/later.c \
 	lib/daemon/signals.c \
 	lib/daemon/signals.h \
@@ -37,6 +41,7 @@ libnursery_core_la_SOURCES = \
 	lib/io/knock.c \
 	lib/io/knock.h \
 	lib/io/message.c \
+	lib/io/nowait.h \
 	lib/io/posix.c \
 	lib/io/waitpid.c \
 	lib/sched/pool.c \

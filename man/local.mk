@@ -141,6 +141,7 @@ manual_examples = \
 	examples/manual/daemon \
 	examples/manual/dump \
 	examples/manual/now \
+	examples/manual/on_signal \
 	examples/manual/open \
 	examples/manual/poll \
 	examples/manual/process \
@@ -172,6 +173,7 @@ examples_manual_current_LDADD = libnursery.la
 examples_manual_daemon_LDADD = libnursery.la
 examples_manual_dump_LDADD = libnursery.la
 examples_manual_now_LDADD = libnursery.la
+examples_manual_on_signal_LDADD = libnursery.la
 examples_manual_open_LDADD = libnursery.la
 examples_manual_poll_LDADD = libnursery.la
 examples_manual_process_LDADD = libnursery.la
@@ -200,6 +202,7 @@ EXTRA_DIST += \
 	examples/manual/current.expected \
 	examples/manual/dump.expected \
 	examples/manual/now.expected \
+	examples/manual/on_signal.expected \
 	examples/manual/open.expected \
 	examples/manual/poll.expected \
 	examples/manual/process.expected \

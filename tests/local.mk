@@ -27,6 +27,7 @@ API_TESTS = \
 	test_cond \
 	test_cost \
 	test_dump \
+	test_ends \
 	test_environment \
 	test_failure \
 	test_fork \
@@ -47,11 +48,13 @@ API_TESTS = \
 	test_waitpid
 UNIT_TESTS = \
 	test_attr \
+	test_clock \
 	test_list \
 	test_lock \
 	test_slab \
 	test_sync \
-	test_timer
+	test_timer \
+	test_where
 STRESS_TESTS = \
 	stress_callback \
 	stress_deadline \
@@ -153,6 +156,11 @@ test_dump_LDADD = $(TEST_LIBS)
 # So that the dump finds the names of functions.
 test_dump_LDFLAGS = $(AM_LDFLAGS) -export-dynamic
 
+test_ends_SOURCES = tests/api/test_ends.c
+test_ends_CPPFLAGS = $(TEST_FLAGS)
+test_ends_CFLAGS = $(TEST_CFLAGS)
+test_ends_LDADD = $(TEST_LIBS)
+
 test_environment_SOURCES = tests/api/test_environment.c
 test_environment_CPPFLAGS = $(TEST_FLAGS)
 test_environment_CFLAGS = $(TEST_CFLAGS)
@@ -253,6 +261,15 @@ test_attr_CPPFLAGS = $(INNER_FLAGS)
 test_attr_CFLAGS = $(TEST_CFLAGS)
 test_attr_LDADD = $(TEST_LIBS)
 
+# A clock of its own, linked in the place of lib/base/clock.c.
+test_clock_SOURCES = \
+	tests/support/clock.c \
+	tests/support/clock.h \
+	tests/unit/test_clock.c
+test_clock_CPPFLAGS = $(INNER_FLAGS)
+test_clock_CFLAGS = $(TEST_CFLAGS)
+test_clock_LDADD = $(TEST_LIBS)
+
 test_list_SOURCES = tests/unit/test_list.c
 test_list_CPPFLAGS = $(INNER_FLAGS)
 test_list_CFLAGS = $(TEST_CFLAGS)
@@ -277,6 +294,24 @@ test_timer_SOURCES = tests/unit/test_timer.c
 test_timer_CPPFLAGS = $(INNER_FLAGS)
 test_timer_CFLAGS = $(TEST_CFLAGS)
 test_timer_LDADD = $(TEST_LIBS)
+
+test_where_SOURCES = tests/unit/test_where.c
+test_where_CPPFLAGS = $(INNER_FLAGS)
+test_where_CFLAGS = $(TEST_CFLAGS)
+test_where_LDADD = $(TEST_LIBS)
+
+# A daemon with a task that hears nothing, and its end.
+noinst_PROGRAMS += tests/daemon/deaf
+tests_daemon_deaf_SOURCES = tests/daemon/deaf.c
+tests_daemon_deaf_LDADD = libnursery.la
+TESTS += tests/daemon/ends-in-time
+
+# It has nothing of the library but what it loads.
+noinst_PROGRAMS += tests/daemon/reopen
+tests_daemon_reopen_SOURCES = tests/daemon/reopen.c
+tests_daemon_reopen_CFLAGS = $(AM_CFLAGS) -Wno-pedantic
+TESTS += tests/daemon/reopen$(EXEEXT)
+EXTRA_DIST += tests/daemon/ends-in-time
 
 TESTS += $(check_PROGRAMS)
 

@@ -60,9 +60,14 @@ int nursery_stop_on_signals(struct nursery *n, const sigset_t *signals,
     enum nursery_level first);
 
 /*
- * Calls fn(signo, arg) on a thread of the library for a signal, as on
- * SIGHUP.
- * Not built yet: ENOTSUP.
+ * Until n is closed, calls fn(signo, arg) on a thread of the library when the
+ * signal comes, as SIGHUP to read the settings anew.  Signals that come
+ * while fn runs, or close together, make one call.  One such function runs
+ * at a time, for whatever signal.  fn may use n; the close of n returns when
+ * fn does not run and will not.  A signal ignored now stays ignored: 0, and
+ * fn is never called.  The handler that was there comes back with the close.
+ * EBUSY: a nursery, or the library itself, has it.  EINVAL: NULL, or no
+ * signal that can be taken.  ESHUTDOWN, EAGAIN, EMFILE.
  */
 int nursery_on_signal(struct nursery *n, int signo,
     void (*fn)(int signo, void *arg), void *arg);

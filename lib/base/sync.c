@@ -13,7 +13,6 @@
 #include <linux/membarrier.h>
 #include <signal.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 __thread struct nur_thr *nur_tls_self;
@@ -136,25 +135,6 @@ nur_raw_mutex_yield(nur_raw_mutex *m)
 	for (i = 0; i < YIELD_SPINS && nur_load_relaxed(&m->state) == 0; i++)
 		nur_cpu_relax();
 	nur_raw_mutex_lock(m);
-}
-
-int
-nur_futex_wait(uint32_t *word, uint32_t expected, int64_t deadline)
-{
-	struct timespec ts, *until = NULL;
-	long rc;
-
-	if (deadline != INT64_MAX) {
-		if (deadline < 0)
-			deadline = 0;
-		ts.tv_sec = (time_t)(deadline / INT64_C(1000000000));
-		ts.tv_nsec = (long)(deadline % INT64_C(1000000000));
-		until = &ts;
-	}
-	/* WAIT_BITSET, because only it takes an absolute time. */
-	rc = syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, expected,
-	    until, NULL, FUTEX_BITSET_MATCH_ANY);
-	return rc == 0 ? 0 : errno;
 }
 
 void

@@ -19,7 +19,8 @@
 /*
  * Sleeps while *word is `expected`, at most until `deadline` (absolute,
  * CLOCK_MONOTONIC, INT64_MAX: for ever).  Returns 0, EAGAIN, EINTR or
- * ETIMEDOUT; spurious returns of 0 are legal, the caller looks again.
+ * ETIMEDOUT; spurious returns of 0 are legal, the caller looks again.  In
+ * base/clock.c.
  */
 int nur_futex_wait(uint32_t *word, uint32_t expected, int64_t deadline);
 

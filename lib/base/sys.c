@@ -12,7 +12,6 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 bool (*nur_fault_hook)(enum nur_resource r);
@@ -72,15 +71,6 @@ nur_pidfd(int pid)
 	if (nur_fault(NUR_RES_FD))
 		return -1;
 	return (int)syscall(SYS_pidfd_open, pid, 0);
-}
-
-int64_t
-nur_now(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
 }
 
 int

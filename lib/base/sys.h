@@ -32,7 +32,7 @@ int nur_eventfd(void);
 /* A close-on-exec descriptor for a process, readable at its end, or -1. */
 int nur_pidfd(int pid);
 
-/* CLOCK_MONOTONIC in nanoseconds. */
+/* CLOCK_MONOTONIC in nanoseconds; in base/clock.c. */
 int64_t nur_now(void);
 
 /* Kernel id of the calling thread. */

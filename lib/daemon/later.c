@@ -7,16 +7,6 @@
 #include <errno.h>
 
 int
-nursery_on_signal(struct nursery *n, int signo, void (*fn)(int signo, void *arg), void *arg)
-{
-	(void)n;
-	(void)signo;
-	(void)fn;
-	(void)arg;
-	return ENOTSUP;
-}
-
-int
 nursery_spawn_process(struct nursery *n, const struct nursery_task_attr *attr, const struct nursery_process *p, struct nursery_task **out)
 {
 	(void)n;

@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Signals that stop a nursery, and the relay that serves them.
+ * Signals that stop a nursery or call a function, and the relays that serve
+ * them: the program's functions have one of their own, so that none of them
+ * keeps the process from being stopped.
  *
  * G1  The handler counts the signal, stores the sender and rings an eventfd,
  *     nothing else; a library thread does the work.
  * G2  A handler is in place from the call until the nursery closes, or the
  *     process forks: then the old action is back.
- * G3  The relay holds a reference while it raises: no lock is held then.
+ * G3  A relay holds a reference while it raises or calls: no lock is held
+ *     then.
  * G4  A nursery that has signals says so under its lock before it can be
  *     closed, and the close gives them back after.
  * G5  A signal goes to the nursery that had it when it came, or to none.
+ * G6  When the close has given the signals back, no function runs for them:
+ *     it waits for one that does, but for the one that closes.
  */
 #include "config.h"
 
@@ -27,11 +32,13 @@
 
 #define SIGNALS	65
 #define STACK	((size_t)256 * 1024)
+#define FORKED_AND_BACK	127	/* the status, as a task's */
 
 struct slot {
 	bool taken;
-	struct nursery *nursery;	/* to be stopped, or NULL: */
-	void (*fn)(void);
+	struct nursery *nursery;	/* until its close; NULL: for good */
+	void (*fn)(int signo, void *arg);	/* NULL: stops the nursery */
+	void *arg;
 	enum nursery_level first;
 	struct sigaction old;
 };
@@ -39,12 +46,19 @@ struct slot {
 static struct nur_mutex signals_lock = NUR_MUTEX_INIT(NUR_RANK_SIGNALS);
 /* under signals_lock */
 static struct slot slots[SIGNALS];
-static bool relay_runs;
-/* set before any handler is */
-static int bell = -1;
+static struct relay {
+	int bell;	/* eventfd; set before any handler is */
+	bool runs;
+} to_stop = { -1, false }, to_call = { -1, false };
+static const struct nursery *served;	/* whose function runs, G6 */
+/* atomic: moves when a function has run */
+static uint32_t served_seq;
+static uintptr_t caller_mark;	/* atomic: the thread of to_call */
 /* atomic: written by the handler */
 static uint32_t pending[SIGNALS];
 static int senders[SIGNALS];
+/* atomic: set before the handler is */
+static int bells[SIGNALS];
 
 static void
 handler(int signo, siginfo_t *info, void *context)
@@ -58,11 +72,17 @@ handler(int signo, siginfo_t *info, void *context)
 	/* Release: publishes the sender; pairs with the exchange in the relay.
 	 * Several threads may be in here. */
 	(void)nur_fetch_add_acq_rel(&pending[signo], 1);
-	(void)!write(bell, &one, sizeof one);
+	(void)!write(nur_load_relaxed(&bells[signo]), &one, sizeof one);
 	errno = error;
 }
 
-/* ---- the relay ---- */
+/* ---- the relays ---- */
+
+static struct relay *
+relay_of(const struct slot *s)
+{
+	return s->fn != NULL && s->nursery != NULL ? &to_call : &to_stop;
+}
 
 static void
 default_and_again(int signo)
@@ -92,73 +112,107 @@ stop_by(struct nursery *n, int signo, enum nursery_level first, unsigned time)
 /* What has come, and to whom: one step, or a signal that stopped a nursery
  * would stop the next one that takes its slot (G5). */
 static uint32_t
-fetch(int signo, struct slot *s, unsigned *first_time)
+fetch_locked(int signo, struct slot *s, unsigned *first_time)
 {
 	uint32_t times;
 
-	nur_lock(&signals_lock);
 	*s = slots[signo];
 	/* Acquire: pairs with the handler's release. */
 	times = nur_exchange_acq_rel(&pending[signo], 0);
-	if (!s->taken)
-		times = 0;
-	if (times > 0 && s->nursery != NULL) {
-		(void)nursery_ref(s->nursery);
+	if (!s->taken || times == 0)
+		return 0;
+	(void)nursery_ref(s->nursery);
+	if (s->fn == NULL) {
 		*first_time = s->nursery->signals_seen + 1;
 		s->nursery->signals_seen += times;
+	} else if (s->nursery != NULL) {
+		served = s->nursery;
 	}
+	return times;
+}
+
+static uint32_t
+fetch(const struct relay *self, int signo, struct slot *s,
+    unsigned *first_time)
+{
+	uint32_t times = 0;
+
+	nur_lock(&signals_lock);
+	if (relay_of(&slots[signo]) == self)
+		times = fetch_locked(signo, s, first_time);
 	nur_unlock(&signals_lock);
 	return times;
 }
 
+/* One call for all that came; a fork in it does not come back. */
 static void
-relay(int signo)
+call(const struct slot *s, int signo)
+{
+	uint32_t process = nur_load_relaxed(&nur_generation);
+
+	s->fn(signo, s->arg);
+	if (nur_load_relaxed(&nur_generation) != process)
+		_exit(FORKED_AND_BACK);
+	if (s->nursery == NULL)
+		return;
+	nur_lock(&signals_lock);
+	served = NULL;
+	/* Relaxed: moves under the lock; sleepers read it there too. */
+	nur_store_relaxed(&served_seq, nur_load_relaxed(&served_seq) + 1);
+	nur_unlock(&signals_lock);
+	nur_futex_wake(&served_seq, INT32_MAX);
+}
+
+static void
+serve(const struct relay *self, int signo)
 {
 	unsigned first_time = 0;
+	struct slot s = { .taken = false };
 	uint32_t i, times;
-	struct slot s;
 
-	times = fetch(signo, &s, &first_time);
-	for (i = 0; i < times; i++) {
-		if (s.nursery == NULL)
-			s.fn();
-		else
+	times = fetch(self, signo, &s, &first_time);
+	if (times == 0)
+		return;
+	if (s.fn != NULL)
+		call(&s, signo);
+	else
+		for (i = 0; i < times; i++)
 			stop_by(s.nursery, signo, s.first, first_time + i);
-	}
-	if (times > 0 && s.nursery != NULL)
-		nursery_unref(s.nursery);
+	nursery_unref(s.nursery);
 }
 
 static void
 relay_main(void *arg)
 {
-	struct pollfd p = { .fd = bell, .events = POLLIN };
+	const struct relay *self = arg;
+	struct pollfd p = { .fd = self->bell, .events = POLLIN };
 	uint64_t rings;
 	int signo;
 
-	(void)arg;
+	if (self == &to_call)
+		nur_store_relaxed(&caller_mark, nur_thread_mark());
 	for (;;) {
 		(void)poll(&p, 1, -1);
-		(void)!read(bell, &rings, sizeof rings);
+		(void)!read(p.fd, &rings, sizeof rings);
 		for (signo = 1; signo < SIGNALS; signo++)
 			if (nur_load_relaxed(&pending[signo]) != 0)
-				relay(signo);
+				serve(self, signo);
 	}
 }
 
 static int
-need_relay_locked(void)
+need_relay_locked(struct relay *r)
 {
 	int rc;
 
-	if (relay_runs)
+	if (r->runs)
 		return 0;
-	if (bell < 0)
-		bell = nur_eventfd();
-	if (bell < 0)
+	if (r->bell < 0)
+		r->bell = nur_eventfd();
+	if (r->bell < 0)
 		return EMFILE;
-	rc = nur_thread_start(relay_main, NULL, STACK);
-	relay_runs = rc == 0;
+	rc = nur_thread_start(relay_main, r, STACK);
+	r->runs = rc == 0;
 	return rc;
 }
 
@@ -179,6 +233,7 @@ take_locked(int signo, const struct slot *s)
 	if ((old.sa_flags & SA_SIGINFO) == 0 && old.sa_handler == SIG_IGN)
 		return 0;
 	nur_store_relaxed(&pending[signo], 0);
+	nur_store_relaxed(&bells[signo], relay_of(s)->bell);
 	slots[signo] = *s;
 	slots[signo].old = old;
 	slots[signo].taken = true;
@@ -214,6 +269,22 @@ take_all_locked(const sigset_t *signals, const struct slot *s)
 	return rc;
 }
 
+/* G6 */
+static void
+await_call_locked(const struct nursery *n)
+{
+	uint32_t seen;
+
+	if (nur_load_relaxed(&caller_mark) == nur_thread_mark())
+		return;
+	while (served == n) {
+		seen = nur_load_relaxed(&served_seq);
+		nur_unlock(&signals_lock);
+		(void)nur_futex_wait(&served_seq, seen, NURSERY_NEVER);
+		nur_lock(&signals_lock);
+	}
+}
+
 static void
 release_all(struct nursery *n)
 {
@@ -223,6 +294,7 @@ release_all(struct nursery *n)
 	for (signo = 1; signo < SIGNALS; signo++)
 		if (slots[signo].taken && slots[signo].nursery == n)
 			give_back_locked(signo);
+	await_call_locked(n);
 	nur_unlock(&signals_lock);
 }
 
@@ -241,16 +313,13 @@ announce(struct nursery *n)
 	return rc;
 }
 
-int
-nursery_stop_on_signals(struct nursery *n, const sigset_t *signals,
-    enum nursery_level first)
+static int
+take_for(struct nursery *n, const sigset_t *signals, const struct slot *s)
 {
-	struct slot s = { .nursery = n, .first = first };
 	int rc;
 
-	if (n == NULL || signals == NULL || (int)first < NURSERY_DRAIN ||
-	    (int)first > NURSERY_ABORT || sigismember(signals, SIGKILL) == 1
-	    || sigismember(signals, SIGSTOP) == 1)
+	if (sigismember(signals, SIGKILL) == 1 ||
+	    sigismember(signals, SIGSTOP) == 1)
 		return EINVAL;
 	if (nur_inherited(n))
 		return EOWNERDEAD;
@@ -258,21 +327,47 @@ nursery_stop_on_signals(struct nursery *n, const sigset_t *signals,
 	nur_lock(&signals_lock);
 	rc = announce(n);
 	if (rc == 0)
-		rc = need_relay_locked();
+		rc = need_relay_locked(relay_of(s));
 	if (rc == 0)
-		rc = take_all_locked(signals, &s);
+		rc = take_all_locked(signals, s);
 	nur_unlock(&signals_lock);
 	return rc;
 }
 
 int
-nur_signals_call(int signo, void (*fn)(void))
+nursery_stop_on_signals(struct nursery *n, const sigset_t *signals,
+    enum nursery_level first)
 {
-	struct slot s = { .fn = fn };
+	const struct slot s = { .nursery = n, .first = first };
+
+	if (n == NULL || signals == NULL || (int)first < NURSERY_DRAIN ||
+	    (int)first > NURSERY_ABORT)
+		return EINVAL;
+	return take_for(n, signals, &s);
+}
+
+int
+nursery_on_signal(struct nursery *n, int signo,
+    void (*fn)(int signo, void *arg), void *arg)
+{
+	const struct slot s = { .nursery = n, .fn = fn, .arg = arg };
+	sigset_t one;
+
+	(void)sigemptyset(&one);
+	if (n == NULL || fn == NULL || signo >= SIGNALS ||
+	    sigaddset(&one, signo) != 0)
+		return EINVAL;
+	return take_for(n, &one, &s);
+}
+
+int
+nur_signals_call(int signo, void (*fn)(int signo, void *arg))
+{
+	const struct slot s = { .fn = fn };
 	int rc;
 
 	nur_lock(&signals_lock);
-	rc = need_relay_locked();
+	rc = need_relay_locked(relay_of(&s));
 	if (rc == 0)
 		rc = take_locked(signo, &s);
 	nur_unlock(&signals_lock);
@@ -293,6 +388,15 @@ after_fork(void)
 	nur_unlock(&signals_lock);
 }
 
+static void
+forget(struct relay *r)
+{
+	if (r->bell >= 0)
+		(void)close(r->bell);
+	r->bell = -1;
+	r->runs = false;
+}
+
 /* The child has no relay: what was taken acts as before. */
 static void
 in_child(void)
@@ -302,10 +406,9 @@ in_child(void)
 	for (signo = 1; signo < SIGNALS; signo++)
 		if (slots[signo].taken)
 			give_back_locked(signo);
-	if (bell >= 0)
-		(void)close(bell);
-	bell = -1;
-	relay_runs = false;
+	forget(&to_stop);
+	forget(&to_call);
+	served = NULL;
 	after_fork();
 }
 

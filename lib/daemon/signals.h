@@ -6,6 +6,6 @@
 
 /* Calls fn on the relay thread whenever the signal comes.  0; EBUSY: taken;
  * EINVAL, EAGAIN, EMFILE.  One that is ignored stays ignored. */
-int nur_signals_call(int signo, void (*fn)(void));
+int nur_signals_call(int signo, void (*fn)(int signo, void *arg));
 
 #endif

@@ -45,8 +45,10 @@ parse_signal(const char *text)
 }
 
 static void
-dump(void)
+dump(int signo, void *arg)
 {
+	(void)signo;
+	(void)arg;
 	(void)nursery_dump(stderr, NURSERY_TEXT);
 }
 

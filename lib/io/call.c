@@ -3,6 +3,7 @@
 
 #include "io/call.h"
 
+#include "base/clock.h"
 #include "base/signo.h"
 #include "base/sys.h"
 #include "token/callback.h"
@@ -30,23 +31,6 @@ nur_fd_nonblocking(int fd)
 	int flags = fcntl(fd, F_GETFL);
 
 	return flags >= 0 && (flags & O_NONBLOCK) != 0;
-}
-
-static int
-poll_until(struct pollfd *fds, nfds_t nfds, int64_t deadline,
-    const sigset_t *mask)
-{
-	struct timespec ts, *timeout = NULL;
-	int64_t left;
-
-	if (deadline != NURSERY_NEVER) {
-		left = nur_now();
-		left = deadline > left ? deadline - left : 0;
-		ts.tv_sec = (time_t)(left / NURSERY_SECOND);
-		ts.tv_nsec = (long)(left % NURSERY_SECOND);
-		timeout = &ts;
-	}
-	return ppoll(fds, nfds, timeout, mask);
 }
 
 /* ---- on the library's threads: the signal ---- */
@@ -88,7 +72,7 @@ poll_with_kick(struct nursery_token *t, struct pollfd *fds, nfds_t nfds,
 	self->wake = kick;
 	(void)nur_token_tell(t, NURSERY_CANCEL, &cb, NULL, self);
 	do {
-		n = poll_until(fds, nfds, deadline, &mask);
+		n = nur_ppoll(fds, nfds, deadline, &mask);
 	} while (n < 0 && errno == EINTR && nur_token_level(t) <
 	    NURSERY_CANCEL);
 	error = errno;
@@ -145,7 +129,7 @@ poll_with_wake(struct nursery_token *t, struct pollfd *all, nfds_t nfds,
 	self->wake = ring;
 	(void)nur_token_tell(t, NURSERY_CANCEL, &cb, NULL, self);
 	do {
-		n = poll_until(all, nfds + 1, deadline, NULL);
+		n = nur_ppoll(all, nfds + 1, deadline, NULL);
 	} while ((n < 0 && errno == EINTR) || rang_late(t, all, nfds, n,
 	    self));
 	error = errno;
@@ -171,7 +155,7 @@ poll_with_signal(struct nursery_token *t, struct pollfd *fds, nfds_t nfds,
 	if (rc != 0)
 		return fail(rc);
 	do {
-		n = poll_until(fds, nfds, deadline, NULL);
+		n = nur_ppoll(fds, nfds, deadline, NULL);
 	} while (n < 0 && errno == EINTR && !nursery_token_is_cancelled(t));
 	if (n < 0 && errno == EINTR)
 		n = 0;
@@ -190,7 +174,7 @@ poll_any(struct nursery_token *t, struct pollfd *fds, nfds_t nfds,
 
 	if (t == NULL) {
 		do {
-			n = poll_until(fds, nfds, deadline, NULL);
+			n = nur_ppoll(fds, nfds, deadline, NULL);
 		} while (n < 0 && errno == EINTR);
 		return n;
 	}

@@ -7,6 +7,7 @@
 #include "base/sync.h"
 #include "base/sys.h"
 #include "base/task_id.h"
+#include "io/nowait.h"
 #include "token/wait.h"
 
 #include <limits.h>

@@ -5,16 +5,27 @@
 #include "scope/nursery.h"
 
 #include "base/sys.h"
+#include "base/where.h"
 #include "scope/attr.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#define DEEPEST	32	/* levels that are told apart */
+
 struct stuck {
 	struct nur_failure task;
-	const char *op;
-	int fd, tid;
+	int tid, depth;
 	int64_t age;
+	char where[64];
+};
+
+/* An open nursery inside, in front of its unfinished tasks. */
+struct inner {
+	size_t at;		/* the number of the first of them */
+	int depth;
+	unsigned unfinished;
+	char name[NUR_NAME_MAX];
 };
 
 struct nursery_report {
@@ -27,6 +38,8 @@ struct nursery_report {
 	struct nur_failure first;
 	struct nur_failure *others;	/* failed - 1 */
 	struct stuck *stuck, one_stuck;
+	struct inner *inner;	/* NULL: no memory, or none */
+	size_t inners;
 };
 
 struct nursery_report *
@@ -132,68 +145,120 @@ copy_failures_locked(struct nursery_report *r, const struct nursery *n)
 		r->failed = 1;
 }
 
+/* The call of the library that it waits in; if that is a foreign one, or if
+ * there is none, what the kernel says. */
 static void
-fill_stuck(struct stuck *s, const struct nursery_task *t)
+say_where(char *to, size_t size, const struct nur_thr *thr)
+{
+	uint32_t op = nur_load_relaxed(&thr->op);
+	const char *name = nur_op_names[op & ~NUR_OP_BUSY];
+	int fd = nur_load_relaxed(&thr->op_fd), n = 0;
+
+	if (op == NUR_OP_RUN || op == NUR_OP_BLOCKING)
+		n = snprintf(to, size, "%s, ", name);
+	if (n > 0 || op == NUR_OP_NONE) {
+		nur_where(thr->tid, to + n, size - (size_t)n);
+		if (to[n] != '\0')
+			return;
+		fd = -1;
+	}
+	(void)snprintf(to, size, fd >= 0 ? "%s%s(fd %d)" : "%s%s",
+	    (op & NUR_OP_BUSY) != 0 ? "busy in " : "", name, fd);
+}
+
+static void
+fill_stuck(struct stuck *s, const struct nursery_task *t, int depth)
 {
 	const struct nur_thr *thr = nur_load_acquire(&t->thr);
+	int64_t since = nur_load_relaxed(&t->since);
 
 	s->task.task = t->id;
-	s->task.started = thr == NULL ? 0 : nur_load_relaxed(&t->since);
+	s->task.started = thr == NULL ? 0 : since;
 	nur_task_label(t, s->task.name);
-	s->age = nur_now() - nur_load_relaxed(&t->since);
-	s->fd = -1;
-	s->op = "queued";
+	/* 0: its thread is on the way to it. */
+	s->age = since == 0 ? 0 : nur_now() - since;
+	s->depth = depth;
+	s->tid = thr == NULL ? 0 : thr->tid;
 	if (thr == NULL)
-		return;
-	s->op = nur_op_names[nur_load_relaxed(&thr->op)];
-	s->fd = nur_load_relaxed(&thr->op_fd);
-	s->tid = thr->tid;
+		(void)snprintf(s->where, sizeof s->where, "%s", since == 0 ?
+		    "starting" : "queued");
+	else
+		say_where(s->where, sizeof s->where, thr);
 }
 
 static void
 list_stuck_locked(struct nursery_report *r, const struct nur_link *tasks,
-    size_t room)
+    size_t room, int depth)
 {
 	struct nur_link *l;
 
 	for (l = tasks->next; l != tasks && r->unfinished < room; l = l->next)
 		fill_stuck(&r->stuck[r->unfinished++], NUR_CONTAINER(l,
-		    struct nursery_task, link));
+		    struct nursery_task, link), depth);
 }
 
-static size_t
-count_unfinished(struct nursery *root)
+static void
+count_unfinished(struct nursery *root, size_t *tasks, size_t *inners)
 {
 	struct nursery *n;
-	size_t count = 0;
 
+	*tasks = *inners = 0;
 	for (n = root; n != NULL; n = nur_nursery_after(n, root)) {
 		nur_lock(&n->lock);
-		count += n->unfinished;
+		*tasks += n->unfinished;
 		nur_nursery_unlock(n);
+		*inners += n != root;
 	}
-	return count;
+}
+
+static int
+depth_below(const struct nursery *n, const struct nursery *root)
+{
+	int depth = 0;
+
+	for (; n != root && depth < DEEPEST; n = n->parent)
+		depth++;
+	return depth;
+}
+
+static void
+list_inner_locked(struct nursery_report *r, const struct nursery *n,
+    int depth)
+{
+	struct inner *i = &r->inner[r->inners++];
+
+	i->at = r->unfinished;
+	i->depth = depth;
+	i->unfinished = n->unfinished;
+	memcpy(i->name, n->name, sizeof i->name);
 }
 
 /* Of n and all inside; those that come meanwhile may be missing.  One is
- * named even without memory. */
+ * named even without memory.  No task ends while it is looked at: the lock
+ * of its nursery is held. */
 static void
 list_unfinished(struct nursery_report *r, struct nursery *root)
 {
 	struct nursery *n;
-	size_t room;
+	size_t room, inners;
+	int depth;
 
 	nur_lock(&nur_registry_lock);
-	room = count_unfinished(root);
+	count_unfinished(root, &room, &inners);
 	r->stuck = nur_alloc((room + 1) * sizeof *r->stuck);
 	if (r->stuck == NULL) {
 		r->stuck = &r->one_stuck;
 		room = 1;
 	}
+	if (inners > 0)
+		r->inner = nur_alloc(inners * sizeof *r->inner);
 	for (n = root; n != NULL; n = nur_nursery_after(n, root)) {
+		depth = depth_below(n, root);
 		nur_lock(&n->lock);
-		list_stuck_locked(r, &n->tasks, room);
-		list_stuck_locked(r, &n->queue, room);
+		if (n != root && r->inner != NULL)
+			list_inner_locked(r, n, depth);
+		list_stuck_locked(r, &n->tasks, room, depth);
+		list_stuck_locked(r, &n->queue, room, depth);
 		nur_nursery_unlock(n);
 	}
 	nur_unlock(&nur_registry_lock);
@@ -334,15 +399,36 @@ print_failure(const struct nur_failure *f, FILE *to)
 static void
 print_stuck(const struct stuck *s, FILE *to)
 {
-	(void)fprintf(to, "  task %llu \"%s\" unfinished after %.1fs",
-	    (unsigned long long)s->task.task, s->task.name,
-	    (double)s->age / 1e9);
+	(void)fprintf(to, "%*stask %llu \"%s\" unfinished after %.1fs",
+	    2 + 2 * s->depth, "", (unsigned long long)s->task.task,
+	    s->task.name, (double)s->age / 1e9);
 	if (s->tid != 0)
 		(void)fprintf(to, ", thread %d", s->tid);
-	(void)fprintf(to, ", %s", s->op);
-	if (s->fd >= 0)
-		(void)fprintf(to, "(fd %d)", s->fd);
-	(void)fputc('\n', to);
+	(void)fprintf(to, ", %s\n", s->where);
+}
+
+static void
+print_inner(const struct inner *i, FILE *to)
+{
+	(void)fprintf(to, "%*snursery \"%s\" open, %u tasks unfinished\n",
+	    2 * i->depth, "", i->name, i->unfinished);
+}
+
+/* As a tree: each nursery, then its tasks, then those inside it. */
+static void
+print_unfinished(const struct nursery_report *r, FILE *to)
+{
+	size_t i, k = 0;
+
+	for (i = 0; i <= r->unfinished; i++) {
+		for (; k < r->inners && r->inner[k].at == i; k++)
+			print_inner(&r->inner[k], to);
+		if (i < r->unfinished)
+			print_stuck(&r->stuck[i], to);
+	}
+	if (r->open_inside > 0 && r->inners == 0)
+		(void)fprintf(to, "  %u nurseries inside are open\n",
+		    r->open_inside);
 }
 
 int
@@ -366,11 +452,7 @@ nursery_report_print(const struct nursery_report *r, FILE *to)
 	if (r->counts.failed > r->failed)
 		(void)fprintf(to, "  and %llu more failures\n",
 		    (unsigned long long)(r->counts.failed - r->failed));
-	for (i = 0; i < r->unfinished; i++)
-		print_stuck(&r->stuck[i], to);
-	if (r->open_inside > 0)
-		(void)fprintf(to, "  %u nurseries inside are open\n",
-		    r->open_inside);
+	print_unfinished(r, to);
 	return ferror(to) ? EIO : 0;
 }
 
@@ -382,5 +464,6 @@ nursery_report_free(struct nursery_report *r)
 	nur_free(r->others);
 	if (r->stuck != &r->one_stuck)
 		nur_free(r->stuck);
+	nur_free(r->inner);
 	nur_free(r);
 }

@@ -781,8 +781,24 @@ daemon_rows(void)
 	    &fatal[0], NURSERY_DRAIN));
 	ROW(nursery_stop_on_signals, EINVAL, nursery_stop_on_signals(n,
 	    &fatal[1], NURSERY_DRAIN));
-	ROW(nursery_on_signal, ENOTSUP, nursery_on_signal(n, SIGUSR1, handle,
+	ROW(nursery_on_signal, EINVAL, nursery_on_signal(NULL, SIGUSR1,
+	    handle, NULL));
+	ROW(nursery_on_signal, EINVAL, nursery_on_signal(n, SIGUSR1, NULL,
 	    NULL));
+	ROW(nursery_on_signal, ESHUTDOWN, nursery_on_signal(closed, SIGUSR1,
+	    handle, NULL));
+	ROW(nursery_on_signal, EINVAL, nursery_on_signal(n, 0, handle,
+	    NULL));
+	ROW(nursery_on_signal, EINVAL, nursery_on_signal(n, -1, handle,
+	    NULL));
+	ROW(nursery_on_signal, EINVAL, nursery_on_signal(n, SIGRTMAX + 1,
+	    handle, NULL));
+	ROW(nursery_on_signal, EINVAL, nursery_on_signal(n, SIGKILL, handle,
+	    NULL));
+	ROW(nursery_on_signal, EINVAL, nursery_on_signal(n, SIGSTOP, handle,
+	    NULL));
+	ROW(nursery_on_signal, EBUSY, nursery_on_signal(n,
+	    nursery_interrupt_signal(), handle, NULL));
 	ROW(nursery_spawn_process, ENOTSUP, nursery_spawn_process(n, NULL,
 	    &process, &out_task));
 	ROW(nursery_notify, ENOTSUP, nursery_notify("READY=1"));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Signals that stop a nursery, and the one that writes the dump. */
+/* Signals that stop a nursery, that call a function, that write the dump. */
 #include "tasks.h"
 
 #include <sched.h>
@@ -373,6 +373,332 @@ START_TEST(test_signals_after_the_close_are_the_programs)
 }
 END_TEST
 
+/* ---- signals that call a function ---- */
+
+/* What the function saw; read when it has run. */
+struct heard {
+	int calls, signo;
+	pid_t tid;
+	bool masked;
+	struct gate *gate;	/* or NULL */
+	int left;		/* after the gate */
+};
+
+static void
+hear(int signo, void *arg)
+{
+	struct heard *h = arg;
+	sigset_t mask;
+
+	h->signo = signo;
+	h->tid = own_tid();
+	pthread_sigmask(SIG_SETMASK, NULL, &mask);
+	h->masked = sigismember(&mask, signo) == 1;
+	count_up(&h->calls);
+	if (h->gate != NULL)
+		gate_pass(h->gate);
+	count_up(&h->left);
+}
+
+static void
+await_count(const int *counter, int wanted)
+{
+	int64_t until = patience();
+
+	while (counted(counter) < wanted) {
+		ck_assert_msg(nursery_now() < until, "%d of %d calls",
+		    counted(counter), wanted);
+		sched_yield();
+	}
+}
+
+START_TEST(test_signals_call_a_function_each_time)
+{
+	struct heard h = { .calls = 0 };
+	struct nursery *n = open_root(NULL);
+	struct sigaction before, now;
+	int i;
+
+	sigaction(SIGHUP, NULL, &before);
+	ck_assert_int_eq(nursery_on_signal(n, SIGHUP, hear, &h), 0);
+	for (i = 1; i <= 3; i++) {
+		send_self(SIGHUP);
+		await_count(&h.left, i);
+	}
+	ck_assert_int_eq(h.signo, SIGHUP);
+	ck_assert(h.tid != own_tid());
+	ck_assert(h.masked);
+	/* It stops nothing. */
+	ck_assert_int_eq(nursery_token_level(nursery_token_of(n)),
+	    NURSERY_LIVE);
+	ck_assert_int_eq(nursery_close(&n), 0);
+	ck_assert_int_eq(h.calls, 3);
+	sigaction(SIGHUP, NULL, &now);
+	ck_assert(now.sa_handler == before.sa_handler);
+}
+END_TEST
+
+START_TEST(test_signals_that_come_meanwhile_make_one_call)
+{
+	struct nursery *n = open_root(NULL);
+	struct gate g;
+	struct heard h = { .gate = &g };
+	int i;
+
+	gate_init(&g);
+	ck_assert_int_eq(nursery_on_signal(n, SIGHUP, hear, &h), 0);
+	raise(SIGHUP);
+	gate_await(&g, 1);
+	for (i = 0; i < 5; i++)
+		raise(SIGHUP);	/* delivered here, one by one */
+	gate_open(&g);
+	await_count(&h.left, 2);
+	await_others_asleep();
+	ck_assert_int_eq(counted(&h.calls), 2);
+	ck_assert_int_eq(nursery_close(&n), 0);
+	ck_assert_int_eq(h.calls, 2);
+}
+END_TEST
+
+/* A reload that hangs keeps nobody from stopping the daemon. */
+START_TEST(test_signals_stop_while_a_function_runs)
+{
+	struct nursery *n = open_root(NULL);
+	struct gate g;
+	struct heard h = { .gate = &g };
+
+	gate_init(&g);
+	ck_assert_int_eq(nursery_on_signal(n, SIGHUP, hear, &h), 0);
+	stop_on(n, SIGTERM, 0, NURSERY_CANCEL);
+	send_self(SIGHUP);
+	gate_await(&g, 1);
+	send_self(SIGTERM);
+	await_level(n, NURSERY_CANCEL);
+	gate_open(&g);
+	ck_assert_int_eq(nursery_close(&n), ECANCELED);
+}
+END_TEST
+
+struct closer {
+	struct nursery *n;
+	pid_t tid;
+	int closed;
+	int rc;
+};
+
+static void *
+close_elsewhere(void *arg)
+{
+	struct closer *c = arg;
+
+	__atomic_store_n(&c->tid, own_tid(), __ATOMIC_SEQ_CST);
+	c->rc = nursery_close(&c->n);
+	count_up(&c->closed);
+	return NULL;
+}
+
+START_TEST(test_signals_close_waits_for_the_function)
+{
+	struct nursery_attr a = NURSERY_ATTR_INIT;
+	struct closer c = { .rc = -1 };
+	struct gate g;
+	struct heard h = { .gate = &g };
+	pthread_t id;
+
+	gate_init(&g);
+	a.flags = NURSERY_UNBOUND;
+	c.n = open_root(&a);
+	ck_assert_int_eq(nursery_on_signal(c.n, SIGHUP, hear, &h), 0);
+	send_self(SIGHUP);
+	gate_await(&g, 1);
+	id = start_thread(close_elsewhere, &c);
+	while (__atomic_load_n(&c.tid, __ATOMIC_SEQ_CST) == 0)
+		sched_yield();
+	await_asleep(c.tid);
+	ck_assert_int_eq(counted(&c.closed), 0);
+	gate_open(&g);
+	(void)end_thread(id);
+	ck_assert_int_eq(h.left, 1);
+	ck_assert_int_eq(c.rc, 0);
+}
+END_TEST
+
+static void
+close_from_within(int signo, void *arg)
+{
+	struct closer *c = arg;
+
+	(void)signo;
+	c->rc = nursery_close(&c->n);
+	count_up(&c->closed);
+}
+
+/* Its own close does not wait for it. */
+START_TEST(test_signals_function_may_close_the_nursery)
+{
+	struct nursery_attr a = NURSERY_ATTR_INIT;
+	struct closer c = { .rc = -1 };
+	struct sigaction before, now;
+
+	sigaction(SIGHUP, NULL, &before);
+	a.flags = NURSERY_UNBOUND;
+	c.n = open_root(&a);
+	ck_assert_int_eq(nursery_on_signal(c.n, SIGHUP, close_from_within,
+	    &c), 0);
+	send_self(SIGHUP);
+	await_count(&c.closed, 1);
+	ck_assert_int_eq(c.rc, 0);
+	ck_assert_ptr_null(c.n);
+	sigaction(SIGHUP, NULL, &now);
+	ck_assert(now.sa_handler == before.sa_handler);
+}
+END_TEST
+
+struct spawning {
+	struct nursery *n;
+	int rc, ran, called;
+};
+
+static void
+spawn_from_within(int signo, void *arg)
+{
+	struct spawning *s = arg;
+
+	(void)signo;
+	s->rc = nursery_spawn(s->n, task_count, &s->ran);
+	count_up(&s->called);
+}
+
+START_TEST(test_signals_function_may_use_the_nursery)
+{
+	struct spawning s = { .n = open_root(NULL), .rc = -1 };
+
+	ck_assert_int_eq(nursery_on_signal(s.n, SIGHUP, spawn_from_within,
+	    &s), 0);
+	send_self(SIGHUP);
+	await_count(&s.called, 1);
+	ck_assert_int_eq(s.rc, 0);
+	ck_assert_int_eq(nursery_close(&s.n), 0);
+	ck_assert_int_eq(s.ran, 1);
+}
+END_TEST
+
+START_TEST(test_signals_ignored_one_calls_nothing)
+{
+	struct heard h = { .calls = 0 }, other = { .calls = 0 };
+	struct nursery *n = open_root(NULL);
+	struct sigaction now;
+
+	signal(SIGHUP, SIG_IGN);
+	ck_assert_int_eq(nursery_on_signal(n, SIGHUP, hear, &h), 0);
+	ck_assert_int_eq(nursery_on_signal(n, SIGUSR1, hear, &other), 0);
+	sigaction(SIGHUP, NULL, &now);
+	ck_assert(now.sa_handler == SIG_IGN);
+	raise(SIGHUP);
+	/* What comes after it is heard. */
+	raise(SIGUSR1);
+	await_count(&other.left, 1);
+	ck_assert_int_eq(nursery_close(&n), 0);
+	ck_assert_int_eq(h.calls, 0);
+	sigaction(SIGHUP, NULL, &now);
+	ck_assert(now.sa_handler == SIG_IGN);
+}
+END_TEST
+
+START_TEST(test_signals_of_a_function_are_taken)
+{
+	struct heard h = { .calls = 0 }, other = { .calls = 0 };
+	struct nursery *n = open_root(NULL);
+	sigset_t set = set_of(SIGHUP, SIGUSR1);
+	struct sigaction before, now;
+
+	sigaction(SIGUSR1, NULL, &before);
+	ck_assert_int_eq(nursery_on_signal(n, SIGHUP, hear, &h), 0);
+	ck_assert_int_eq(nursery_on_signal(n, SIGHUP, hear, &other), EBUSY);
+	ck_assert_int_eq(nursery_stop_on_signals(n, &set, NURSERY_DRAIN),
+	    EBUSY);
+	sigaction(SIGUSR1, NULL, &now);
+	ck_assert(now.sa_handler == before.sa_handler);
+	stop_on(n, SIGUSR1, 0, NURSERY_DRAIN);
+	ck_assert_int_eq(nursery_on_signal(n, SIGUSR1, hear, &other), EBUSY);
+	/* The first still has it. */
+	raise(SIGHUP);
+	await_count(&h.left, 1);
+	ck_assert_int_eq(nursery_close(&n), 0);
+	ck_assert_int_eq(other.calls, 0);
+}
+END_TEST
+
+/* A function that forked must exec or _exit; the child that comes back is no
+ * second daemon. */
+static void
+fork_and_return(int signo, void *arg)
+{
+	int *ends = arg;
+	char said = '?';
+	int status = 0;
+	pid_t pid = fork();
+
+	(void)signo;
+	if (pid == 0)
+		return;
+	if (waitpid(pid, &status, 0) == pid && WIFEXITED(status))
+		said = (char)WEXITSTATUS(status);
+	(void)!write(ends[1], &said, 1);
+}
+
+START_TEST(test_signals_function_that_forked_does_not_come_back)
+{
+	struct nursery *n = open_root(NULL);
+	char status;
+	int ends[2];
+
+	ck_assert_int_eq(pipe(ends), 0);
+	ck_assert_int_eq(nursery_on_signal(n, SIGHUP, fork_and_return, ends),
+	    0);
+	send_self(SIGHUP);
+	ck_assert_int_eq(nursery_read(NULL, ends[0], &status, 1,
+	    patience()), 1);
+	ck_assert_int_eq(status, 127);
+	ck_assert_int_eq(nursery_close(&n), 0);
+	close(ends[0]);
+	close(ends[1]);
+}
+END_TEST
+
+static int
+function_in_a_child(void *unused)
+{
+	struct heard h = { .calls = 0 };
+	struct nursery *n;
+
+	(void)unused;
+	if (nursery_open(&n, NULL) != 0 ||
+	    nursery_on_signal(n, SIGHUP, hear, &h) != 0)
+		return 1;
+	raise(SIGHUP);
+	while (counted(&h.left) == 0)
+		sched_yield();
+	return nursery_close(&n);
+}
+
+/* The parent's nursery has the signal; the child's can have it too. */
+START_TEST(test_signals_function_in_a_forked_child)
+{
+	struct heard h = { .calls = 0 };
+	struct nursery *n = open_root(NULL);
+	struct outcome o;
+
+	ck_assert_int_eq(nursery_on_signal(n, SIGHUP, hear, &h), 0);
+	run_forked(&o, function_in_a_child, NULL);
+	assert_good(&o);
+	raise(SIGHUP);
+	await_count(&h.left, 1);
+	ck_assert_int_eq(nursery_close(&n), 0);
+	ck_assert_int_eq(h.calls, 1);
+}
+END_TEST
+
 /* ---- NURSERY_DUMP_SIGNAL ---- */
 
 /* Played by run_again(): the environment is read at the first open. */
@@ -507,6 +833,17 @@ main(void)
 	tcase_add_test(c, test_signals_the_librarys_own_is_ebusy);
 	tcase_add_test(c, test_signals_of_two_nurseries_do_not_mix);
 	tcase_add_test(c, test_signals_after_the_close_are_the_programs);
+	tcase_add_test(c, test_signals_call_a_function_each_time);
+	tcase_add_test(c, test_signals_that_come_meanwhile_make_one_call);
+	tcase_add_test(c, test_signals_stop_while_a_function_runs);
+	tcase_add_test(c, test_signals_close_waits_for_the_function);
+	tcase_add_test(c, test_signals_function_may_close_the_nursery);
+	tcase_add_test(c, test_signals_function_may_use_the_nursery);
+	tcase_add_test(c, test_signals_ignored_one_calls_nothing);
+	tcase_add_test(c, test_signals_of_a_function_are_taken);
+	tcase_add_test(c,
+	    test_signals_function_that_forked_does_not_come_back);
+	tcase_add_test(c, test_signals_function_in_a_forked_child);
 	tcase_add_loop_test(c, test_signals_dump_signal_writes_the_tree, 0,
 	    4);
 	tcase_add_loop_test(c,

@@ -2,9 +2,11 @@
 /* nursery_stop: drain, cancel, abort, and the names of those who stay. */
 #include "tasks.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define LONG_TIME	(3600 * NURSERY_SECOND)
 
@@ -259,6 +261,120 @@ START_TEST(test_stop_says_where_the_task_waits)
 }
 END_TEST
 
+/* In no call of the library: the system's, and its descriptor. */
+static pid_t reader;	/* atomic */
+
+static int
+deaf_in_read(struct nursery_token *t, void *fds)
+{
+	char byte;
+
+	(void)t;
+	__atomic_store_n(&reader, own_tid(), __ATOMIC_SEQ_CST);
+	return read(((int *)fds)[0], &byte, 1) == 1 ? 0 : EIO;
+}
+
+static int
+read_in_run(void *fds)
+{
+	return deaf_in_read(NULL, fds);
+}
+
+static int
+deaf_in_run(struct nursery_token *t, void *fds)
+{
+	struct nursery_token *own;
+	int rc, result = EINVAL;
+
+	(void)t;
+	rc = nursery_token_new(&own, NULL);
+	if (rc == 0)
+		rc = nursery_token_run(own, read_in_run, fds, &result);
+	nursery_token_unref(own);
+	return rc != 0 ? rc : result;
+}
+
+static char *
+stop_in_vain(struct nursery **n)
+{
+	struct nursery_stop how = ladder(NURSERY_MS, NURSERY_MS, NURSERY_MS);
+	struct nursery_report *r;
+	char *text = NULL;
+	size_t len = 0;
+	FILE *f;
+
+	ck_assert_int_eq(nursery_stop(n, &how, &r), ETIMEDOUT);
+	f = open_memstream(&text, &len);
+	ck_assert_int_eq(nursery_report_print(r, f), 0);
+	fclose(f);
+	nursery_report_free(r);
+	return text;
+}
+
+static void
+assert_said(const char *text, const char *wanted)
+{
+	ck_assert_msg(strstr(text, wanted) != NULL, "no \"%s\" in\n%s",
+	    wanted, text);
+}
+
+START_TEST(test_stop_names_the_system_call_the_task_waits_in)
+{
+	struct nursery *n = open_root(NULL);
+	char *text, line[128];
+	int fds[2];
+
+	ck_assert_int_eq(pipe(fds), 0);
+	spawn_named(n, "deaf", _i == 0 ? deaf_in_read : deaf_in_run, fds);
+	while (__atomic_load_n(&reader, __ATOMIC_SEQ_CST) == 0)
+		sched_yield();
+	await_asleep(reader);
+	text = stop_in_vain(&n);
+	snprintf(line, sizeof line, ", %ssystem call read(fd %d)\n", _i == 0 ?
+	    "" : "token_run, ", fds[0]);
+	assert_said(text, line);
+	free(text);
+	ck_assert_int_eq(write(fds[1], "x", 1), 1);
+	ck_assert_int_eq(nursery_close(&n), ECANCELED);
+	close(fds[0]);
+	close(fds[1]);
+}
+END_TEST
+
+/* It does not wait at all. */
+struct work {
+	int begun, over;
+};
+
+static int
+deaf_at_work(struct nursery_token *t, void *arg)
+{
+	struct work *w = arg;
+
+	(void)t;
+	count_up(&w->begun);
+	while (counted(&w->over) == 0)
+		;
+	return 0;
+}
+
+START_TEST(test_stop_says_that_the_task_works)
+{
+	struct nursery *n = open_root(NULL);
+	struct work w = { 0, 0 };
+	char *text;
+
+	spawn_named(n, "deaf", deaf_at_work, &w);
+	while (counted(&w.begun) == 0)
+		sched_yield();
+	text = stop_in_vain(&n);
+	assert_said(text, ", running\n");
+	free(text);
+	count_up(&w.over);
+	ck_assert_int_eq(nursery_close(&n), ECANCELED);
+}
+END_TEST
+
 /* "Each task left": also those of nurseries inside. */
 static int
 inner_with_a_deaf_one(struct nursery_token *t, void *gate)
@@ -296,6 +412,70 @@ START_TEST(test_stop_names_tasks_of_nurseries_inside)
 	gate_open(&g);
 	ck_assert_int_eq(nursery_close(&n), ECANCELED);
 	ck_assert(found);
+}
+END_TEST
+
+/* A nursery inside one inside: each task stands below its own. */
+struct nest {
+	struct gate *gate;
+	int depth;
+};
+
+static int
+open_deeper(struct nursery_token *t, void *arg)
+{
+	struct nest down = *(struct nest *)arg;
+	struct nursery_attr a = NURSERY_ATTR_INIT;
+	struct nursery_task_attr ta = NURSERY_TASK_ATTR_INIT;
+	struct nursery *inner;
+	char name[16];
+	int rc;
+
+	(void)t;
+	if (down.depth-- == 0) {
+		gate_pass(down.gate);
+		return 0;
+	}
+	snprintf(name, sizeof name, "n%d", down.depth);
+	a.name = name;
+	rc = nursery_open_child(&inner, nursery_current(), &a);
+	if (rc != 0)
+		return rc;
+	snprintf(name, sizeof name, "t%d", down.depth);
+	ta.name = name;
+	rc = nursery_spawn_with(inner, &ta, open_deeper, &down, NULL);
+	return rc != 0 ? rc : nursery_close(&inner);
+}
+
+START_TEST(test_stop_report_is_a_tree)
+{
+	static const char *const lines[] = { "\n  task ", " \"top\" "
+		"unfinished", "close\n  nursery \"n1\" open, 1 tasks "
+		"unfinished\n    task ", " \"t1\" unfinished", "close\n"
+		"    nursery \"n0\" open, 1 tasks unfinished\n      task ",
+		" \"t0\" unfinished", ", system call futex\n" };
+	struct nursery *n = open_root(NULL);
+	struct gate g;
+	struct nest top = { &g, 2 };
+	const char *at;
+	char *text;
+	size_t i;
+
+	gate_init(&g);
+	spawn_named(n, "top", open_deeper, &top);
+	gate_await(&g, 1);
+	await_others_asleep();
+	at = text = stop_in_vain(&n);
+	for (i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+		at = strstr(at, lines[i]);
+		ck_assert_msg(at != NULL, "no \"%s\" where it belongs in\n%s",
+		    lines[i], text);
+		at += strlen(lines[i]) - 1;
+	}
+	ck_assert_str_eq(at, "\n");
+	free(text);
+	gate_open(&g);
+	ck_assert_int_eq(nursery_close(&n), ECANCELED);
 }
 END_TEST
 
@@ -426,6 +606,10 @@ main(void)
 	tcase_add_test(c, test_stop_names_the_task_that_does_not_end);
 	tcase_add_test(c, test_stop_says_where_the_task_waits);
 	tcase_add_test(c, test_stop_names_tasks_of_nurseries_inside);
+	tcase_add_loop_test(c,
+	    test_stop_names_the_system_call_the_task_waits_in, 0, 2);
+	tcase_add_test(c, test_stop_says_that_the_task_works);
+	tcase_add_test(c, test_stop_report_is_a_tree);
 	tcase_add_test(c, test_stop_gives_up_in_time);
 	tcase_add_test(c, test_stop_discards_what_is_queued);
 	tcase_add_test(c,

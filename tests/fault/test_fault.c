@@ -1071,20 +1071,40 @@ try_stop(void)
 	nursery_drop(&n);
 }
 
+/* The nursery inside is in the tree, or at least counted. */
+static void
+print_in_vain(const struct nursery_report *r)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *f;
+
+	arm(0);
+	f = open_memstream(&text, &len);
+	EXPECT(f != NULL && nursery_report_print(r, f) == 0);
+	fclose(f);
+	EXPECT(strstr(text, "\n  nursery \"\" open, 1 tasks unfinished\n") !=
+	    NULL || (hits > 0 && strstr(text, "1 nurseries inside are open")
+	    != NULL));
+	free(text);
+}
+
 /* Those who stay are named, one at least, or nothing happened. */
 static void
 try_stop_in_vain(void)
 {
 	struct nursery_stop how = NURSERY_STOP_INIT;
 	struct nursery_report *r = UNTOUCHED;
-	struct nursery *n = root();
+	struct nursery *n = root(), *inner;
 	struct gate g;
 	int rc, i;
 
 	gate_init(&g);
 	how.drain_for = how.cancel_for = how.abort_for = NURSERY_MS;
+	EXPECT(nursery_open_child(&inner, n, NULL) == 0);
 	for (i = 0; i < 3; i++)
-		EXPECT(nursery_spawn(n, task_at_gate, &g) == 0);
+		EXPECT(nursery_spawn(i == 0 ? inner : n, task_at_gate,
+		    &g) == 0);
 	EXPECT(gate_await_by(&g, 3, patience()));
 	TRY(rc, ETIMEDOUT, nursery_stop(&n, &how, &r));
 	EXPECT(rc == ETIMEDOUT || rc == ENOMEM);
@@ -1093,12 +1113,14 @@ try_stop_in_vain(void)
 	if (rc == ETIMEDOUT) {
 		EXPECT(nursery_report_unfinished(r) == 3 ||
 		    (nursery_report_unfinished(r) == 1 && hits > 0));
+		print_in_vain(r);
 		nursery_report_free(r);
 	} else {
 		EXPECT(nursery_token_level(nursery_token_of(n)) ==
 		    NURSERY_LIVE);
 	}
 	gate_open(&g);
+	nursery_drop(&inner);
 	nursery_drop(&n);
 }
 
@@ -1120,6 +1142,34 @@ try_stop_on_signals(void)
 		kill(getpid(), SIGUSR1);
 		EXPECT(nursery_token_wait_level(nursery_token_of(n),
 		    NURSERY_DRAIN, patience()) == 0);
+	}
+	close_ok(n);
+}
+
+static void
+pass(int signo, void *gate)
+{
+	(void)signo;
+	gate_pass(gate);
+}
+
+static void
+try_on_signal(void)
+{
+	struct nursery *n = root();
+	struct sigaction old, now;
+	struct gate g;
+	int rc;
+
+	gate_init(&g);
+	gate_open(&g);
+	sigaction(SIGUSR1, NULL, &old);
+	TRY(rc, 0, nursery_on_signal(n, SIGUSR1, pass, &g));
+	sigaction(SIGUSR1, NULL, &now);
+	EXPECT((rc == 0) == (now.sa_handler != old.sa_handler));
+	if (rc == 0) {
+		kill(getpid(), SIGUSR1);
+		EXPECT(gate_await_by(&g, 1, patience()));
 	}
 	close_ok(n);
 }
@@ -1274,7 +1324,6 @@ not_built(void)
 	EXPECT(nursery_signal_arm() == ENOTSUP);
 	EXPECT(nursery_token_fd(t, &fd) == ENOTSUP);
 	EXPECT(nursery_token_level_fd(t, NURSERY_DRAIN, &fd) == ENOTSUP);
-	EXPECT(nursery_on_signal(n, SIGUSR1, NULL, NULL) == ENOTSUP);
 	EXPECT(nursery_spawn_process(n, NULL, NULL, NULL) == ENOTSUP);
 	EXPECT(nursery_notify("READY=1") == ENOTSUP);
 	arm(0);
@@ -1357,10 +1406,11 @@ static const struct {
 	{ try_stop, SOME, "stop" },
 	{ try_stop_in_vain, SOME, "stop" },
 	{ try_stop_on_signals, SOME, "stop_on_signals" },
+	{ try_on_signal, SOME, "on_signal" },
 	{ try_dump, SOME, "dump" },
 	{ look_without_anything, NONE, "dump_from_signal get_stats" },
 	{ not_built, NONE, "token_new_any signal_arm token_fd token_level_fd "
-	    "on_signal spawn_process notify" },
+	    "spawn_process notify" },
 };
 #define SCENARIOS	((int)(sizeof scenarios / sizeof scenarios[0]))
 

@@ -44,7 +44,8 @@ libmodel_zoo_a_SOURCES = \
 libmodel_zoo_a_CPPFLAGS = $(MODEL_CPPFLAGS) $(MODEL_WATCHED)
 libmodel_zoo_a_CFLAGS = $(MODEL_CFLAGS)
 
-# lib/base/sync.c and lib/base/sys.c have their counterpart in sys_model.c.
+# lib/base/clock.c, sync.c, sys.c and where.c have their counterpart in
+# sys_model.c.
 libmodel_nursery_a_SOURCES = \
 	lib/base/fork.c \
 	lib/base/signo.c \

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The system, as the library meets it in the model: stands in the place of
- * lib/base/sys.c and lib/base/sync.c, with the same headers.  Time is the
+ * lib/base/sys.c, sync.c, clock.c and where.c, with the same headers.  Time is the
  * machine's, memory is the run's, a panic is a failure of the run.  There
  * are no descriptors, no signals and no environment.
  */
@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "base/sys.h"
 #include "base/thr.h"
+#include "base/where.h"
 #include "engine.h"
 #include "scope/nursery.h"
 
@@ -64,6 +65,14 @@ int
 nur_gettid(void)
 {
 	return eng->current->id + 1;
+}
+
+void
+nur_where(int tid, char *to, size_t size)
+{
+	(void)tid;
+	(void)size;
+	to[0] = '\0';
 }
 
 const char *

@@ -325,6 +325,85 @@ START_TEST(test_signal_nurseries_come_and_go_under_their_signal)
 }
 END_TEST
 
+/* ---- a function and the close ---- */
+
+struct called {
+	struct nursery *n;
+	int inside, calls, at_close, late, rc;
+};
+
+static void
+work_a_little(int signo, void *arg)
+{
+	struct called *c = arg;
+	int i;
+
+	(void)signo;
+	count_up(&c->inside);
+	for (i = 0; i < 20; i++)
+		sched_yield();
+	count_up(&c->calls);
+	__atomic_fetch_sub(&c->inside, 1, __ATOMIC_SEQ_CST);
+}
+
+static void
+open_with_function(void *ctx, struct rng *r)
+{
+	struct called *c = ctx;
+	struct nursery_attr a = NURSERY_ATTR_INIT;
+
+	(void)r;
+	a.flags = NURSERY_UNBOUND;
+	c->calls = c->late = 0;
+	c->n = open_root(&a);
+	ck_assert_int_eq(nursery_on_signal(c->n, SIGUSR2, work_a_little, c),
+	    0);
+}
+
+static void
+close_meanwhile(void *ctx, struct rng *r)
+{
+	struct called *c = ctx;
+
+	linger(r, 1u << (8 + rng_below(r, 8)));
+	c->rc = nursery_close(&c->n);
+	/* No function runs, and none will. */
+	c->late = counted(&c->inside);
+	c->at_close = counted(&c->calls);
+}
+
+static void
+raise_twice(void *ctx, struct rng *r)
+{
+	(void)ctx;
+	raise(SIGUSR2);
+	linger(r, 1000);
+	raise(SIGUSR2);
+}
+
+static void
+look_at_calls(void *ctx)
+{
+	const struct called *c = ctx;
+
+	ck_assert_int_eq(c->rc, 0);
+	ck_assert_int_eq(c->late, 0);
+	ck_assert_int_eq(c->calls, c->at_close);
+	ck_assert_int_le(c->calls, 2);
+}
+
+START_TEST(test_signal_function_does_not_run_after_the_close)
+{
+	struct called c = { .n = NULL };
+	const struct race race = { .racers = 2, .run = { close_meanwhile,
+		raise_twice }, .before = open_with_function,
+		.after = look_at_calls };
+
+	handle(SIGUSR2, 0);
+	race_run(&race, &c, rounds(1000));
+}
+END_TEST
+
 int
 main(void)
 {
@@ -336,6 +415,7 @@ main(void)
 	tcase_add_test(c, test_signal_storm_over_waits);
 	tcase_add_test(c,
 	    test_signal_nurseries_come_and_go_under_their_signal);
+	tcase_add_test(c, test_signal_function_does_not_run_after_the_close);
 	suite_add_tcase(s, c);
 	announce_seed("stress_signal");
 	return run_suite(s);
