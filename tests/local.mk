@@ -19,13 +19,16 @@ libtest_la_CPPFLAGS = $(INNER_FLAGS)
 libtest_la_CFLAGS = $(TEST_CFLAGS)
 
 API_TESTS = \
+	test_any \
 	test_callback \
 	test_close \
 	test_cost \
 	test_dump \
 	test_environment \
 	test_failure \
+	test_fd \
 	test_fork \
+	test_from_signal \
 	test_guard \
 	test_io \
 	test_limits \
@@ -94,6 +97,11 @@ stress_tree_CPPFLAGS = $(TEST_FLAGS)
 stress_tree_CFLAGS = $(TEST_CFLAGS)
 stress_tree_LDADD = $(TEST_LIBS)
 
+test_any_SOURCES = tests/api/test_any.c
+test_any_CPPFLAGS = $(TEST_FLAGS)
+test_any_CFLAGS = $(TEST_CFLAGS)
+test_any_LDADD = $(TEST_LIBS)
+
 test_callback_SOURCES = tests/api/test_callback.c
 test_callback_CPPFLAGS = $(TEST_FLAGS)
 test_callback_CFLAGS = $(TEST_CFLAGS)
@@ -131,10 +139,20 @@ test_fault_CPPFLAGS = $(INNER_FLAGS) $(MAP_FLAG)
 test_fault_CFLAGS = $(TEST_CFLAGS)
 test_fault_LDADD = $(TEST_LIBS)
 
+test_fd_SOURCES = tests/api/test_fd.c
+test_fd_CPPFLAGS = $(TEST_FLAGS)
+test_fd_CFLAGS = $(TEST_CFLAGS)
+test_fd_LDADD = $(TEST_LIBS)
+
 test_fork_SOURCES = tests/api/test_fork.c
 test_fork_CPPFLAGS = $(TEST_FLAGS)
 test_fork_CFLAGS = $(TEST_CFLAGS)
 test_fork_LDADD = $(TEST_LIBS)
+
+test_from_signal_SOURCES = tests/api/test_from_signal.c
+test_from_signal_CPPFLAGS = $(TEST_FLAGS)
+test_from_signal_CFLAGS = $(TEST_CFLAGS)
+test_from_signal_LDADD = $(TEST_LIBS)
 
 test_guard_SOURCES = tests/api/test_guard.c
 test_guard_CPPFLAGS = $(TEST_FLAGS)

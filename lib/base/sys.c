@@ -62,6 +62,20 @@ nur_eventfd(void)
 	return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 }
 
+void
+nur_eventfd_ring(int fd)
+{
+	const uint64_t one = 1;
+
+	(void)syscall(SYS_write, fd, &one, sizeof one);
+}
+
+void
+nur_close(int fd)
+{
+	(void)syscall(SYS_close, fd);
+}
+
 int64_t
 nur_now(void)
 {

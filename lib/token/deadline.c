@@ -7,51 +7,77 @@
 #include "token/tree.h"
 
 #include "base/sys.h"
+#include "token/fd.h"
+#include "token/join.h"
 
-/* Gives t the side block with room for its timers: 0, ENOMEM, EAGAIN. */
-static int
-need_side(struct nursery_token *t)
+struct nur_side *
+nur_token_side(struct nursery_token *t)
 {
-	struct nur_side *side;
-	int rc;
+	struct nur_side *side, *ours;
 
 	nur_lock(&nur_tree_lock);
 	side = t->side;
 	nur_unlock(&nur_tree_lock);
 	if (side != NULL)
-		return 0;
-	side = nur_alloc(sizeof *side);
-	if (side == NULL)
-		return ENOMEM;
-	rc = nur_timer_reserve(2);
-	if (rc != 0) {
-		nur_free(side);
-		return rc;
-	}
-	nur_timer_init(&side->deadline, NUR_TIMER_DEADLINE, t);
-	nur_timer_init(&side->shield, NUR_TIMER_SHIELD, t);
+		return side;
+	ours = nur_alloc(sizeof *ours);
+	if (ours == NULL)
+		return NULL;
+	nur_timer_init(&ours->deadline, NUR_TIMER_DEADLINE, t);
+	nur_timer_init(&ours->shield, NUR_TIMER_SHIELD, t);
 	nur_lock(&nur_tree_lock);
 	if (t->side == NULL) {
-		t->side = side;
-		side = NULL;
+		t->side = ours;
+		ours = NULL;
 	}
+	side = t->side;
 	nur_unlock(&nur_tree_lock);
-	if (side != NULL) {
-		nur_timer_unreserve(2);
-		nur_free(side);
-	}
+	nur_free(ours);
+	return side;
+}
+
+/* Room for the timers of t, which are armed later: 0, ENOMEM, EAGAIN. */
+static int
+need_timers(struct nursery_token *t)
+{
+	struct nur_side *side = nur_token_side(t);
+	bool timed;
+	int rc;
+
+	if (side == NULL)
+		return ENOMEM;
+	nur_lock(&nur_tree_lock);
+	timed = side->timed;
+	nur_unlock(&nur_tree_lock);
+	if (timed)
+		return 0;
+	rc = nur_timer_reserve(2);
+	if (rc != 0)
+		return rc;
+	nur_lock(&nur_tree_lock);
+	timed = side->timed;
+	side->timed = true;
+	nur_unlock(&nur_tree_lock);
+	if (timed)
+		nur_timer_unreserve(2);	/* another thread was first */
 	return 0;
 }
 
 void
 nur_token_free_side_locked(struct nursery_token *t)
 {
-	if (t->side == NULL)
+	struct nur_side *side = t->side;
+
+	if (side == NULL)
 		return;
-	nur_timer_disarm(&t->side->deadline);
-	nur_timer_disarm(&t->side->shield);
-	nur_timer_unreserve(2);
-	nur_free(t->side);
+	if (side->timed) {
+		nur_timer_disarm(&side->deadline);
+		nur_timer_disarm(&side->shield);
+		nur_timer_unreserve(2);
+	}
+	nur_views_free(side->views);
+	nur_free(side->join);
+	nur_free(side);
 }
 
 int
@@ -61,7 +87,7 @@ nur_token_shield_until(struct nursery_token *t, int64_t until)
 
 	if (until == NURSERY_NEVER)
 		return 0;
-	rc = need_side(t);
+	rc = need_timers(t);
 	if (rc != 0)
 		return rc;
 	nur_lock(&nur_tree_lock);
@@ -82,36 +108,16 @@ nursery_token_set_deadline(struct nursery_token *t, int64_t deadline)
 	if (nur_token_level(t) >= NURSERY_CANCEL)
 		return ECANCELED;
 	if (deadline != NURSERY_NEVER)
-		rc = need_side(t);
+		rc = need_timers(t);
 	if (rc != 0)
 		return rc;
 	nur_lock(&nur_tree_lock);
 	if (nur_level_locked(t) >= NURSERY_CANCEL)
 		rc = ECANCELED;
-	else if (t->side != NULL)
+	else if (t->side != NULL && t->side->timed)
 		nur_timer_arm(&t->side->deadline, deadline);
 	nur_unlock(&nur_tree_lock);
 	return rc;
-}
-
-int64_t
-nursery_token_deadline(const struct nursery_token *t)
-{
-	int64_t earliest = NURSERY_NEVER;
-
-	if (t == NULL || nur_inherited(t))
-		return NURSERY_NEVER;
-	nur_lock(&nur_tree_lock);
-	for (; t != NULL; t = t->parent) {
-		if (t->side != NULL && t->side->deadline.when < earliest)
-			earliest = t->side->deadline.when;
-		/* What does not hear a cancel hears no deadline. */
-		if (nur_token_hears(nur_token_word(t), NURSERY_CANCEL) ==
-		    NURSERY_LIVE)
-			break;
-	}
-	nur_unlock(&nur_tree_lock);
-	return earliest;
 }
 
 bool

@@ -17,13 +17,18 @@
  * T6  No user code runs under the tree lock, and no walk keeps others from it
  *     for more than NUR_WALK_SLICE tokens.  What a walk stands on stays:
  *     settling passes over pinned tokens and those on a walk's list.
+ * T8  A token of several parents, a join, has no parent in the tree but a
+ *     feeler under each: token/join.h.
+ * T9  Once nursery_signal_arm() has been called a signal handler may raise a
+ *     word without the lock: token/from_signal.h.
  * T7  Making and releasing a child again and again, and registering callbacks
  *     again and again, touches nothing that threads share: token/vacant.c,
  *     token/hook.c.
  *
  * 64 bytes: word 4, refs 4, and 8 each for parent, next, prev, kids, entries,
  * side, walk.  The causes lie beside the slots (S2), touched only by a token
- * that is raised itself.
+ * that is raised itself; timers, descriptors, several parents are what few
+ * tokens have and hang on the side.
  */
 #ifndef NUR_TOKEN_TOKEN_H
 #define NUR_TOKEN_TOKEN_H
@@ -48,6 +53,12 @@
 #define NUR_TOKEN_ROOT		(1u << 20)	/* born without a parent */
 #define NUR_TOKEN_PIN		(1u << 12)	/* counted: walks that need it */
 #define NUR_TOKEN_PINS		(255u << 12)
+#define NUR_TOKEN_FEELER	(1u << 21)	/* of a join, its only kid */
+#define NUR_TOKEN_JOIN		(1u << 22)	/* has side->join */
+/* By the handler, F1: */
+#define NUR_TOKEN_QUEUED	(1u << 23)	/* its kids are to be told yet */
+#define NUR_TOKEN_BASE_SHIFT	24	/* 1 + level before it, if no record */
+#define NUR_TOKEN_BASE_MASK	(3u << NUR_TOKEN_BASE_SHIFT)
 
 struct nur_record {		/* why a level was raised, T2 */
 	int32_t code;
@@ -58,7 +69,13 @@ struct nur_record {		/* why a level was raised, T2 */
 	int16_t level;		/* what the call asked for */
 	bool by_deadline;	/* the token's own */
 };
-#define NUR_TOKEN_AUX	(3 * sizeof(struct nur_record))
+
+struct nur_mark {		/* what a signal handler leaves, F2 */
+	struct nursery_token *next;	/* atomic: in the queue */
+	uint32_t when;			/* atomic: microseconds, the low bits */
+};
+#define NUR_TOKEN_AUX \
+	(3 * sizeof(struct nur_record) + sizeof(struct nur_mark))
 
 struct nur_timer {
 	int64_t when;		/* NURSERY_NEVER: not in the heap */
@@ -72,6 +89,9 @@ struct nur_timer {
 /* What few tokens have. */
 struct nur_side {
 	struct nur_timer deadline, shield;
+	bool timed;		/* the timers are reserved for */
+	struct nur_join *join;	/* token/join.h, or NULL */
+	struct nur_view *views;	/* token/fd.h: one a level, or NULL */
 };
 
 struct nursery_token {
@@ -102,9 +122,17 @@ nur_token_word(const struct nursery_token *t)
 	return nur_load_relaxed(&t->word);
 }
 
+/* Under the tree lock: whether handlers may change words meanwhile, T9. */
+extern bool nur_words_are_shared;
+void nur_token_merge_word(struct nursery_token *t, uint32_t word);
+
 static inline void
 nur_token_set_word(struct nursery_token *t, uint32_t word)
 {
+	if (__builtin_expect(nur_words_are_shared, 0)) {
+		nur_token_merge_word(t, word);
+		return;
+	}
 	/* Release: publishes the cause; pairs with nur_token_level(). */
 	nur_store_release(&t->word, word);
 }
@@ -161,7 +189,10 @@ struct nur_raise {
 /* True if this call raised t itself.  Runs callbacks; no lock is held. */
 bool nur_token_raise(struct nursery_token *t, struct nur_raise *r);
 
-/* ---- deadline.c ---- */
+/* ---- deadline.c: what few have ---- */
+
+/* The side block of t, made on first use; NULL without memory. */
+struct nur_side *nur_token_side(struct nursery_token *t);
 
 /* Ends a shield at `until`: 0, ENOMEM, EAGAIN. */
 int nur_token_shield_until(struct nursery_token *t, int64_t until);

@@ -46,7 +46,8 @@ static int checks, failures;
 static double seconds;
 
 static const struct scenario *const families[] = {
-	token_scenarios, callback_scenarios, nursery_scenarios
+	token_scenarios, join_scenarios, callback_scenarios,
+	nursery_scenarios
 };
 #define FAMILIES	(sizeof families / sizeof families[0])
 
