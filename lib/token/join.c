@@ -135,12 +135,15 @@ nursery_token_new_any(struct nursery_token **out,
 static int64_t
 climb_locked(const struct nursery_token *t, struct nur_join **pending)
 {
-	int64_t earliest = NURSERY_NEVER;
+	int64_t earliest = NURSERY_NEVER, when;
 	struct nur_join *j;
 
 	for (; t != NULL; t = t->parent) {
-		if (t->side != NULL && t->side->deadline.when < earliest)
-			earliest = t->side->deadline.when;
+		/* Relaxed: it may be moved meanwhile, then either will do. */
+		when = t->side == NULL ? NURSERY_NEVER : nur_load_relaxed(
+		    &t->side->timers.deadline.when);
+		if (when < earliest)
+			earliest = when;
 		/* What does not hear a cancel hears no deadline. */
 		if (nur_token_hears(nur_token_word(t), NURSERY_CANCEL) ==
 		    NURSERY_LIVE)

@@ -78,7 +78,7 @@ struct nur_mark {		/* what a signal handler leaves, F2 */
 	(3 * sizeof(struct nur_record) + sizeof(struct nur_mark))
 
 struct nur_timer {
-	int64_t when;		/* NURSERY_NEVER: not in the heap */
+	int64_t when;		/* atomic: NURSERY_NEVER: not armed */
 	size_t slot;		/* in the heap; SIZE_MAX: not in it */
 	enum nur_timer_kind {
 		NUR_TIMER_DEADLINE, NUR_TIMER_SHIELD, NUR_TIMER_RESEND
@@ -86,10 +86,14 @@ struct nur_timer {
 	void *owner;
 };
 
+struct nur_timers {		/* of a token; timer lock */
+	struct nur_timer deadline, shield;
+	bool reserved;		/* from the first arming on, M1 */
+};
+
 /* What few tokens have. */
 struct nur_side {
-	struct nur_timer deadline, shield;
-	bool timed;		/* the timers are reserved for */
+	struct nur_timers timers;
 	struct nur_join *join;	/* token/join.h, or NULL */
 	struct nur_view *views;	/* token/fd.h: one a level, or NULL */
 };
@@ -101,7 +105,7 @@ struct nursery_token {
 	struct nursery_token *next, *prev;	/* siblings; first has no prev */
 	struct nursery_token *kids;
 	struct nur_entry *entries;	/* to be told: token/callback.h */
-	struct nur_side *side;
+	struct nur_side *side;	/* atomic: written once, under the lock */
 	struct nursery_token *walk;	/* next on the list of a walk */
 };
 
@@ -196,9 +200,13 @@ struct nur_side *nur_token_side(struct nursery_token *t);
 
 /* Ends a shield at `until`: 0, ENOMEM, EAGAIN. */
 int nur_token_shield_until(struct nursery_token *t, int64_t until);
-/* The timer thread's entry: a timer of t is due.  Takes the tree lock held,
- * returns with it released. */
-void nur_token_timer_fired_locked(struct nur_timer *timer);
+/* The timer thread's entries, both with the tree lock held.  A deadline is
+ * due: sets the level of its token, the timer lock held, too (M3); true if
+ * it is to be spread.  A shield's time is over: returns without the lock. */
+bool nur_token_timed_out_locked(struct nursery_token *t);
+void nur_token_shield_ended_and_unlock(struct nursery_token *t);
+/* Disarms what t has, for a pause in its life: false if it has more. */
+bool nur_token_side_rests(struct nursery_token *t);
 void nur_token_free_side_locked(struct nursery_token *t);
 /* Whether it was t's own deadline that cancelled it. */
 bool nur_token_timed_out(const struct nursery_token *t);
