@@ -51,6 +51,7 @@ STRESS_TESTS = \
 	stress_deadline \
 	stress_fork \
 	stress_io \
+	stress_reference \
 	stress_release \
 	stress_scope \
 	stress_signal \
@@ -76,6 +77,11 @@ stress_io_SOURCES = tests/stress/stress_io.c
 stress_io_CPPFLAGS = $(TEST_FLAGS)
 stress_io_CFLAGS = $(TEST_CFLAGS)
 stress_io_LDADD = $(TEST_LIBS)
+
+stress_reference_SOURCES = tests/stress/stress_reference.c
+stress_reference_CPPFLAGS = $(TEST_FLAGS)
+stress_reference_CFLAGS = $(TEST_CFLAGS)
+stress_reference_LDADD = $(TEST_LIBS)
 
 stress_release_SOURCES = tests/stress/stress_release.c
 stress_release_CPPFLAGS = $(TEST_FLAGS)
