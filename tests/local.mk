@@ -56,7 +56,12 @@ STRESS_TESTS = \
 	stress_scope \
 	stress_signal \
 	stress_tree
-check_PROGRAMS += $(API_TESTS) $(UNIT_TESTS) $(STRESS_TESTS) test_fault
+# Event loops of others; those that configure did not find are skipped.
+LOOP_TESTS = \
+	test_loop_ev \
+	test_loop_glib \
+	test_loop_uv
+check_PROGRAMS += $(API_TESTS) $(LOOP_TESTS) $(UNIT_TESTS) $(STRESS_TESTS) test_fault
 
 stress_callback_SOURCES = tests/stress/stress_callback.c
 stress_callback_CPPFLAGS = $(TEST_FLAGS)
@@ -174,6 +179,24 @@ test_limits_SOURCES = tests/api/test_limits.c
 test_limits_CPPFLAGS = $(TEST_FLAGS)
 test_limits_CFLAGS = $(TEST_CFLAGS)
 test_limits_LDADD = $(TEST_LIBS)
+
+test_loop_ev_SOURCES = tests/loops/loop.c tests/loops/loop.h \
+	tests/loops/test_loop_ev.c
+test_loop_ev_CPPFLAGS = $(TEST_FLAGS)
+test_loop_ev_CFLAGS = $(TEST_CFLAGS)
+test_loop_ev_LDADD = $(TEST_LIBS) $(EV_LIBS)
+
+test_loop_glib_SOURCES = tests/loops/loop.c tests/loops/loop.h \
+	tests/loops/test_loop_glib.c
+test_loop_glib_CPPFLAGS = $(TEST_FLAGS)
+test_loop_glib_CFLAGS = $(TEST_CFLAGS) $(GLIB_CFLAGS)
+test_loop_glib_LDADD = $(TEST_LIBS) $(GLIB_LIBS)
+
+test_loop_uv_SOURCES = tests/loops/loop.c tests/loops/loop.h \
+	tests/loops/test_loop_uv.c
+test_loop_uv_CPPFLAGS = $(TEST_FLAGS)
+test_loop_uv_CFLAGS = $(TEST_CFLAGS) $(UV_CFLAGS)
+test_loop_uv_LDADD = $(TEST_LIBS) $(UV_LIBS)
 
 test_misuse_SOURCES = tests/api/test_misuse.c
 test_misuse_CPPFLAGS = $(TEST_FLAGS) $(MAP_FLAG)
