@@ -21,11 +21,14 @@ static volatile int level_in_handler, errno_in_handler;
 static void
 handler(int signo)
 {
+	int error = errno;
+
 	(void)signo;
 	errno = 4711;
 	nursery_token_cancel_from_signal(target);
 	errno_in_handler = errno;
 	level_in_handler = (int)nursery_token_level(target);
+	errno = error;
 }
 
 static void
