@@ -13,7 +13,7 @@
 #define STACK	((size_t)256 * 1024)
 #define LINGER	NURSERY_SECOND	/* the thread leaves when unused this long */
 #define YOUNG	64
-#define YOUNG_SLOT	(SIZE_MAX / 2)	/* nur_timer.slot from there on: young */
+#define YOUNG_SLOT	(SIZE_MAX / 2)	/* a slot from there on is young */
 
 struct nur_mutex nur_timer_lock = NUR_MUTEX_INIT(NUR_RANK_TIMER);
 

@@ -11,11 +11,11 @@
  * M4  Disarming empties the timer's place in the heap, no more.  The heap has
  *     room for twice what is reserved; when it is full the empty places,
  *     at least half of it, are swept.
+ * M5  The thread is woken only for a deadline before the time it sleeps to,
+ *     and to begin its last second.
  * M6  What is armed is young at first, in a short list beside the heap, and
  *     comes into the heap when the list is full or the thread looks: a timer
  *     that is soon disarmed never touches the heap.
- * M5  The thread is woken only for a deadline before the time it sleeps to,
- *     and to begin its last second.
  */
 #ifndef NUR_TOKEN_TIMER_H
 #define NUR_TOKEN_TIMER_H

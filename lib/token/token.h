@@ -10,20 +10,20 @@
  *     cause is found at the nearest ancestor with the level's origin bit.
  *     A token that leaves the tree hands its records to its only child.
  * T4  A token without handles stays while it has two children, or one and
- *     something to tell it (a deadline, a shield, a level of its own); so
- *     dead inner tokens never outnumber leaves.
+ *     something to tell it (a deadline, a shield, a level of its own, several
+ *     parents); so dead inner tokens never outnumber leaves, those aside.
  * T5  The shape (parent, siblings, kids, entries, side) is under the tree
  *     lock; `word` is written under it and read without.
  * T6  No user code runs under the tree lock, and no walk keeps others from it
  *     for more than NUR_WALK_SLICE tokens.  What a walk stands on stays:
  *     settling passes over pinned tokens and those on a walk's list.
+ * T7  Making and releasing a child again and again, and registering callbacks
+ *     again and again, touches nothing that threads share: token/vacant.c,
+ *     token/hook.c.
  * T8  A token of several parents, a join, has no parent in the tree but a
  *     feeler under each: token/join.h.
  * T9  Once nursery_signal_arm() has been called a signal handler may raise a
  *     word without the lock: token/from_signal.h.
- * T7  Making and releasing a child again and again, and registering callbacks
- *     again and again, touches nothing that threads share: token/vacant.c,
- *     token/hook.c.
  *
  * 64 bytes: word 4, refs 4, and 8 each for parent, next, prev, kids, entries,
  * side, walk.  The causes lie beside the slots (S2), touched only by a token

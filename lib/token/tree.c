@@ -146,7 +146,8 @@ tells_something(const struct nursery_token *t)
 
 	return (word & (NUR_TOKEN_SHIELDED | NUR_TOKEN_AT_MASK |
 	    NUR_TOKEN_JOIN)) != 0 ||
-	    (t->side != NULL && t->side->timers.deadline.when != NURSERY_NEVER &&
+	    (t->side != NULL &&
+	    t->side->timers.deadline.when != NURSERY_NEVER &&
 	    (word & NUR_LEVEL_MASK) < NURSERY_CANCEL);
 }
 

@@ -8,7 +8,8 @@
  * a request, or a task, in a loop pays for no lock.
  *
  * V1  A vacant child has no handle, and nothing on its side but timers at
- *     rest, and its word is 0: it is live, and never had kids or entries.  Walks raise it like any other; then it is not given out again.
+ *     rest, and its word is 0: it is live, and never had kids or entries.
+ *     Walks raise it like any other; then it is not given out again.
  * V2  Only the thread that keeps it revives it or lets it go.
  * V3  It is given out only if its parent showed LIVE after it was asked for:
  *     a raise that comes later finds it, for it is linked.

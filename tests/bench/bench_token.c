@@ -740,7 +740,7 @@ static const struct bench_case cases[] = {
 		NO_MORE
 	} },
 	{ "deadlines_1e5", "ns", deadlines, 0, 0, {
-		NSYNC("note", deadlines, 0.4)
+		NSYNC("note", deadlines, 0)
 		NO_MORE
 	} },
 	{ "deadline_alone", "ns", deadline_alone, 0, 0, {
