@@ -62,8 +62,14 @@ libnursery_core_la_SOURCES = \
 	lib/token/callback.c \
 	lib/token/callback.h \
 	lib/token/deadline.c \
+	lib/token/fd.c \
+	lib/token/fd.h \
+	lib/token/from_signal.c \
+	lib/token/from_signal.h \
 	lib/token/interrupt.c \
 	lib/token/interrupt.h \
+	lib/token/join.c \
+	lib/token/join.h \
 	lib/token/timer.c \
 	lib/token/timer.h \
 	lib/token/raise.c \

@@ -154,6 +154,7 @@ manual_examples = \
 	examples/manual/stop_on_signals \
 	examples/manual/token_cancel \
 	examples/manual/token_deadline \
+	examples/manual/token_fd \
 	examples/manual/token_new \
 	examples/manual/token_on_cancel \
 	examples/manual/token_run \
@@ -186,6 +187,7 @@ examples_manual_stop_LDADD = libnursery.la
 examples_manual_stop_on_signals_LDADD = libnursery.la
 examples_manual_token_cancel_LDADD = libnursery.la
 examples_manual_token_deadline_LDADD = libnursery.la
+examples_manual_token_fd_LDADD = libnursery.la
 examples_manual_token_new_LDADD = libnursery.la
 examples_manual_token_on_cancel_LDADD = libnursery.la
 examples_manual_token_run_LDADD = libnursery.la
@@ -216,6 +218,7 @@ EXTRA_DIST += \
 	examples/manual/stop_on_signals.expected \
 	examples/manual/token_cancel.expected \
 	examples/manual/token_deadline.expected \
+	examples/manual/token_fd.expected \
 	examples/manual/token_new.expected \
 	examples/manual/token_on_cancel.expected \
 	examples/manual/token_run.expected \

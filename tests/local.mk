@@ -21,6 +21,7 @@ libtest_la_CPPFLAGS = $(INNER_FLAGS)
 libtest_la_CFLAGS = $(TEST_CFLAGS)
 
 API_TESTS = \
+	test_any \
 	test_callback \
 	test_channel \
 	test_close \
@@ -30,7 +31,9 @@ API_TESTS = \
 	test_ends \
 	test_environment \
 	test_failure \
+	test_fd \
 	test_fork \
+	test_from_signal \
 	test_guard \
 	test_handle \
 	test_io \
@@ -62,12 +65,18 @@ STRESS_TESTS = \
 	stress_handle \
 	stress_io \
 	stress_matrix \
+	stress_reference \
 	stress_release \
 	stress_scope \
 	stress_signal \
 	stress_sync \
 	stress_tree
-check_PROGRAMS += $(API_TESTS) $(UNIT_TESTS) $(STRESS_TESTS) test_fault
+# Event loops of others; those that configure did not find are skipped.
+LOOP_TESTS = \
+	test_loop_ev \
+	test_loop_glib \
+	test_loop_uv
+check_PROGRAMS += $(API_TESTS) $(LOOP_TESTS) $(UNIT_TESTS) $(STRESS_TESTS) test_fault
 
 stress_callback_SOURCES = tests/stress/stress_callback.c
 stress_callback_CPPFLAGS = $(TEST_FLAGS)
@@ -99,6 +108,11 @@ stress_matrix_CPPFLAGS = $(TEST_FLAGS)
 stress_matrix_CFLAGS = $(TEST_CFLAGS)
 stress_matrix_LDADD = $(TEST_LIBS)
 
+stress_reference_SOURCES = tests/stress/stress_reference.c
+stress_reference_CPPFLAGS = $(TEST_FLAGS)
+stress_reference_CFLAGS = $(TEST_CFLAGS)
+stress_reference_LDADD = $(TEST_LIBS)
+
 stress_release_SOURCES = tests/stress/stress_release.c
 stress_release_CPPFLAGS = $(TEST_FLAGS)
 stress_release_CFLAGS = $(TEST_CFLAGS)
@@ -123,6 +137,11 @@ stress_tree_SOURCES = tests/stress/stress_tree.c
 stress_tree_CPPFLAGS = $(TEST_FLAGS)
 stress_tree_CFLAGS = $(TEST_CFLAGS)
 stress_tree_LDADD = $(TEST_LIBS)
+
+test_any_SOURCES = tests/api/test_any.c
+test_any_CPPFLAGS = $(TEST_FLAGS)
+test_any_CFLAGS = $(TEST_CFLAGS)
+test_any_LDADD = $(TEST_LIBS)
 
 test_callback_SOURCES = tests/api/test_callback.c
 test_callback_CPPFLAGS = $(TEST_FLAGS)
@@ -176,10 +195,20 @@ test_fault_CPPFLAGS = $(INNER_FLAGS) $(MAP_FLAG)
 test_fault_CFLAGS = $(TEST_CFLAGS)
 test_fault_LDADD = $(TEST_LIBS)
 
+test_fd_SOURCES = tests/api/test_fd.c
+test_fd_CPPFLAGS = $(TEST_FLAGS)
+test_fd_CFLAGS = $(TEST_CFLAGS)
+test_fd_LDADD = $(TEST_LIBS)
+
 test_fork_SOURCES = tests/api/test_fork.c
 test_fork_CPPFLAGS = $(TEST_FLAGS)
 test_fork_CFLAGS = $(TEST_CFLAGS)
 test_fork_LDADD = $(TEST_LIBS)
+
+test_from_signal_SOURCES = tests/api/test_from_signal.c
+test_from_signal_CPPFLAGS = $(TEST_FLAGS)
+test_from_signal_CFLAGS = $(TEST_CFLAGS)
+test_from_signal_LDADD = $(TEST_LIBS)
 
 test_guard_SOURCES = tests/api/test_guard.c
 test_guard_CPPFLAGS = $(TEST_FLAGS)
@@ -200,6 +229,24 @@ test_limits_SOURCES = tests/api/test_limits.c
 test_limits_CPPFLAGS = $(TEST_FLAGS)
 test_limits_CFLAGS = $(TEST_CFLAGS)
 test_limits_LDADD = $(TEST_LIBS)
+
+test_loop_ev_SOURCES = tests/loops/loop.c tests/loops/loop.h \
+	tests/loops/test_loop_ev.c
+test_loop_ev_CPPFLAGS = $(TEST_FLAGS)
+test_loop_ev_CFLAGS = $(TEST_CFLAGS)
+test_loop_ev_LDADD = $(TEST_LIBS) $(EV_LIBS)
+
+test_loop_glib_SOURCES = tests/loops/loop.c tests/loops/loop.h \
+	tests/loops/test_loop_glib.c
+test_loop_glib_CPPFLAGS = $(TEST_FLAGS)
+test_loop_glib_CFLAGS = $(TEST_CFLAGS) $(GLIB_CFLAGS)
+test_loop_glib_LDADD = $(TEST_LIBS) $(GLIB_LIBS)
+
+test_loop_uv_SOURCES = tests/loops/loop.c tests/loops/loop.h \
+	tests/loops/test_loop_uv.c
+test_loop_uv_CPPFLAGS = $(TEST_FLAGS)
+test_loop_uv_CFLAGS = $(TEST_CFLAGS) $(UV_CFLAGS)
+test_loop_uv_LDADD = $(TEST_LIBS) $(UV_LIBS)
 
 test_message_SOURCES = tests/api/test_message.c
 test_message_CPPFLAGS = $(TEST_FLAGS)

@@ -13,7 +13,7 @@ limit=900
 # Name, Debian packages beyond those of quickstart, what it shows.
 table() {
 	cat <<'TABLE'
-gcc|wrk|gcc without a warning, static and shared, the tests
+gcc|wrk libglib2.0-dev libuv1-dev libev-dev|gcc without a warning, static and shared, the tests
 clang|clang wrk|clang without a warning, static and shared, the tests
 checks|wrk|lock ranks and invariants verified while the tests run
 asan|wrk|the tests under AddressSanitizer, LeakSanitizer and UBSan

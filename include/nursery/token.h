@@ -80,8 +80,10 @@ int nursery_token_new(struct nursery_token **out,
     struct nursery_token *parent);
 
 /*
- * Makes a token that hears any of `n` parents.
- * Not built yet: ENOTSUP.
+ * As nursery_token_new, below several parents: a raise of any of the `n`
+ * raises it.  It is born at the highest of their levels; each level has the
+ * cause of the parent that was first at it.  The parents may be released.
+ * EINVAL: n is 0, or out, parents or one of them is NULL.  ENOMEM.
  */
 int nursery_token_new_any(struct nursery_token **out,
     struct nursery_token *const *parents, size_t n);
@@ -175,17 +177,19 @@ bool nursery_token_raise(struct nursery_token *t, enum nursery_level level,
     int code, const char *why);
 
 /*
- * Prepares for nursery_token_cancel_from_signal: call it before a handler
- * that uses that is installed.
- * Not built yet: ENOTSUP.
+ * Prepares for nursery_token_cancel_from_signal, which may then need nothing
+ * more: call it before a handler that uses that is installed, and again in
+ * the child of a fork.  Once is enough, more do no harm.
+ * EAGAIN: no thread.
  */
 int nursery_signal_arm(void);
 
 /*
- * Cancels t from a signal handler: level and cause of t are set on return,
- * its descendants follow from a thread of the library.
- * Not built yet: nursery_signal_arm says ENOTSUP, so a call is misuse: one
- * line, and the program is aborted.
+ * Cancels t from a signal handler, or anywhere else: level and cause
+ * (ECANCELED) of t are set on return; its descendants, waiters, callbacks and
+ * descriptors follow from a thread of the library.  Async-signal-safe, and
+ * leaves errno alone.  A handle must be held until it returns.  Without
+ * nursery_signal_arm it is misuse: one line, and the program is aborted.
  */
 void nursery_token_cancel_from_signal(struct nursery_token *t);
 
@@ -213,16 +217,18 @@ int nursery_token_wait_level(struct nursery_token *t,
     enum nursery_level level, int64_t deadline);
 
 /*
- * A descriptor that becomes readable when t is cancelled, for poll(2), epoll
- * and event loops; the token owns it, and it is never read.
- * Not built yet: ENOTSUP.
+ * A descriptor that becomes readable when t is cancelled and stays so, for
+ * poll(2), epoll and event loops; readable at once when t is cancelled
+ * already.  Made on the first call, the same one ever after.  The token owns
+ * it: never read, write or close it, and take it out of the loop before the
+ * last handle of t goes, which closes it.
+ * EMFILE: no descriptor, nothing is lost, ask again.  ENOMEM; EINVAL: t or
+ * out_fd is NULL.
  */
 int nursery_token_fd(struct nursery_token *t, int *out_fd);
 
-/*
- * As nursery_token_fd, when t is at `level` or above.
- * Not built yet: ENOTSUP.
- */
+/* As nursery_token_fd, when t is at `level` or above: another descriptor for
+ * each level.  EINVAL too when `level` is not DRAIN, CANCEL or ABORT. */
 int nursery_token_level_fd(struct nursery_token *t, enum nursery_level level,
     int *out_fd);
 

@@ -61,9 +61,24 @@ nur_eventfd(void)
 	return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 }
 
+void
+nur_eventfd_ring(int fd)
+{
+	const uint64_t one = 1;
+
+	(void)syscall(SYS_write, fd, &one, sizeof one);
+}
+
+void
+nur_close(int fd)
+{
+	(void)syscall(SYS_close, fd);
+}
+
 #ifndef SYS_pidfd_open
 #define SYS_pidfd_open	434	/* everywhere the same but on Alpha */
 #endif
+
 
 int
 nur_pidfd(int pid)

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/sys.h"
+#include "token/fd.h"
 
 #include <string.h>
 
@@ -45,10 +46,10 @@ set_state(struct nur_callback *cb, enum nur_cb_state state)
 	nur_store_release(&cb->entry.state, (uint32_t)state);
 }
 
-/* ---- lists of entries: the head has no prev ---- */
+/* ---- lists of entries ---- */
 
-static void
-add_locked(struct nur_entry **head, struct nur_entry *e)
+void
+nur_entry_add_locked(struct nur_entry **head, struct nur_entry *e)
 {
 	e->prev = NULL;
 	e->next = *head;
@@ -57,8 +58,8 @@ add_locked(struct nur_entry **head, struct nur_entry *e)
 	*head = e;
 }
 
-static void
-take_out_locked(struct nur_entry **head, struct nur_entry *e)
+void
+nur_entry_take_out_locked(struct nur_entry **head, struct nur_entry *e)
 {
 	if (e->next != NULL)
 		e->next->prev = e->prev;
@@ -91,14 +92,14 @@ unqueue_locked(struct nur_callback *cb)
 
 	if (cb->entry.next == NULL)
 		run->tail = cb->entry.prev;
-	take_out_locked(&run->head, &cb->entry);
+	nur_entry_take_out_locked(&run->head, &cb->entry);
 }
 
 static void
 register_locked(struct nur_callback *cb)
 {
 	nur_token_share_locked(cb->token);
-	add_locked(&cb->token->entries, &cb->entry);
+	nur_entry_add_locked(&cb->token->entries, &cb->entry);
 	set_state(cb, NUR_CB_REGISTERED);
 }
 
@@ -132,9 +133,9 @@ detach_locked(struct nur_hook *h)
 	struct nursery_token *t = token_of(h);
 
 	if (h->run != NULL)
-		take_out_locked(&h->run->hooks, &h->entry);
+		nur_entry_take_out_locked(&h->run->hooks, &h->entry);
 	else if (t != NULL)
-		take_out_locked(&t->entries, &h->entry);
+		nur_entry_take_out_locked(&t->entries, &h->entry);
 	h->run = NULL;
 	nur_store_relaxed(&h->token, NULL);
 }
@@ -196,19 +197,23 @@ hook_for(struct nur_thr *self, struct nursery_token *t)
 	detach_locked(spare);
 	spare->entry.kind = NUR_ENTRY_HOOK;
 	nur_token_share_locked(t);
-	add_locked(&t->entries, &spare->entry);
+	nur_entry_add_locked(&t->entries, &spare->entry);
 	nur_store_relaxed(&spare->token, t);
 	nur_unlock(&nur_tree_lock);
 	return self->hook_at_hand = spare;
 }
 
 void
-nur_hooks_forget_locked(struct nursery_token *t)
+nur_entries_forget_locked(struct nursery_token *t)
 {
 	struct nur_entry *e;
 
-	while ((e = t->entries) != NULL)
-		detach_locked(hook_of(e));
+	while ((e = t->entries) != NULL) {
+		if (e->kind == NUR_ENTRY_HOOK)
+			detach_locked(hook_of(e));
+		else
+			nur_entry_take_out_locked(&t->entries, e);
+	}
 }
 
 void
@@ -237,17 +242,20 @@ nur_callbacks_collect_locked(struct nur_run *run, struct nursery_token *t,
 	nur_lock(&callback_lock);
 	for (e = t->entries; e != NULL; e = next) {
 		next = e->next;
-		if (e->kind == NUR_ENTRY_CALLBACK &&
-		    e->level > level)
+		if (e->kind != NUR_ENTRY_HOOK && e->level > level)
 			continue;
-		take_out_locked(&t->entries, e);
+		nur_entry_take_out_locked(&t->entries, e);
 		run->found = true;
 		if (e->kind == NUR_ENTRY_CALLBACK) {
 			queue_locked(run, callback_of(e));
 			continue;
 		}
+		if (e->kind == NUR_ENTRY_VIEW) {
+			nur_view_collect_locked(run, e);
+			continue;
+		}
 		h = hook_of(e);		/* K3 */
-		add_locked(&run->hooks, e);
+		nur_entry_add_locked(&run->hooks, e);
 		h->run = run;
 		nur_store_relaxed(&h->token, NULL);
 		run->hooked = true;
@@ -349,6 +357,7 @@ nur_callbacks_run(struct nur_run *run)
 	if (!run->found)
 		return;
 	nur_rank_assert_none("callback with a lock held");
+	nur_views_ring(run);
 	if (run->hooked)
 		empty_hooks(run);
 	run->thread = nur_thread_mark();
@@ -365,7 +374,8 @@ nur_callbacks_any_locked(const struct nursery_token *t)
 	struct nur_entry *e;
 
 	for (e = t->entries; e != NULL; e = e->next)
-		if (e->kind == NUR_ENTRY_CALLBACK || armed(hook_of(e)) != NULL)
+		if (e->kind == NUR_ENTRY_CALLBACK || (e->kind ==
+		    NUR_ENTRY_HOOK && armed(hook_of(e)) != NULL))
 			return true;
 	return false;
 }
@@ -563,7 +573,7 @@ withdraw_locked(struct nur_callback *cb)
 			nur_store_relaxed(&cb->hook->armed, NULL);
 		break;
 	case NUR_CB_REGISTERED:
-		take_out_locked(&cb->token->entries, &cb->entry);
+		nur_entry_take_out_locked(&cb->token->entries, &cb->entry);
 		break;
 	case NUR_CB_QUEUED:
 		unqueue_locked(cb);

@@ -38,7 +38,8 @@
 #include "base/thr.h"
 #include "token/token.h"
 
-enum { NUR_ENTRY_CALLBACK, NUR_ENTRY_HOOK };	/* nur_entry.kind */
+/* nur_entry.kind; views are in token/fd.h */
+enum { NUR_ENTRY_CALLBACK, NUR_ENTRY_HOOK, NUR_ENTRY_VIEW };
 
 enum nur_cb_state {
 	NUR_CB_NONE, NUR_CB_HOOKED, NUR_CB_REGISTERED, NUR_CB_QUEUED,
@@ -60,6 +61,7 @@ struct nur_run {
 	struct nur_entry *head, *tail;	/* callback lock */
 	struct nur_callback *current;
 	struct nur_entry *hooks;	/* tree lock */
+	struct nur_entry *views;	/* tree lock while the walk lasts */
 	/* the raiser's own */
 	bool found, hooked;		/* anything; hooks */
 	uint32_t gather;		/* atomic: woken threads sleep here, C4 */
@@ -83,10 +85,15 @@ void nur_callbacks_collect_locked(struct nur_run *run,
 /* Runs them; no lock held. */
 void nur_callbacks_run(struct nur_run *run);
 
-/* Whether somebody is still to be told by t.  Tree lock held. */
+/* Lists of entries; the head has no prev.  Tree lock held. */
+void nur_entry_add_locked(struct nur_entry **head, struct nur_entry *e);
+void nur_entry_take_out_locked(struct nur_entry **head, struct nur_entry *e);
+
+/* Whether a callback is still to be told by t.  Tree lock held. */
 bool nur_callbacks_any_locked(const struct nursery_token *t);
-/* t goes: the hooks of threads in its list are free for other tokens. */
-void nur_hooks_forget_locked(struct nursery_token *t);
+/* t goes: its list is emptied, the hooks of threads in it are free for other
+ * tokens. */
+void nur_entries_forget_locked(struct nursery_token *t);
 /* A thread goes: what its hooks hold is registered without them. */
 void nur_hooks_thread_ends(struct nur_thr *thr);
 void nur_callbacks_after_fork(void);

@@ -7,111 +7,91 @@
 #include "token/tree.h"
 
 #include "base/sys.h"
+#include "token/fd.h"
+#include "token/join.h"
 
-/* Gives t the side block with room for its timers: 0, ENOMEM, EAGAIN. */
-static int
-need_side(struct nursery_token *t)
+struct nur_side *
+nur_token_side(struct nursery_token *t)
 {
-	struct nur_side *side;
-	int rc;
+	/* Acquire: pairs with the release below; sees what it points to. */
+	struct nur_side *side = nur_load_acquire(&t->side), *ours;
 
+	if (side != NULL)
+		return side;
+	ours = nur_alloc(sizeof *ours);
+	if (ours == NULL)
+		return NULL;
+	nur_timer_init(&ours->timers.deadline, NUR_TIMER_DEADLINE, t);
+	nur_timer_init(&ours->timers.shield, NUR_TIMER_SHIELD, t);
 	nur_lock(&nur_tree_lock);
 	side = t->side;
-	nur_unlock(&nur_tree_lock);
-	if (side != NULL)
-		return 0;
-	side = nur_alloc(sizeof *side);
 	if (side == NULL)
-		return ENOMEM;
-	rc = nur_timer_reserve(2);
-	if (rc != 0) {
-		nur_free(side);
-		return rc;
-	}
-	nur_timer_init(&side->deadline, NUR_TIMER_DEADLINE, t);
-	nur_timer_init(&side->shield, NUR_TIMER_SHIELD, t);
-	nur_lock(&nur_tree_lock);
-	if (t->side == NULL) {
-		t->side = side;
-		side = NULL;
-	}
+		nur_store_release(&t->side, ours);
 	nur_unlock(&nur_tree_lock);
-	if (side != NULL) {
-		nur_timer_unreserve(2);
-		nur_free(side);
-	}
-	return 0;
+	if (side == NULL)
+		return ours;
+	nur_free(ours);		/* another thread was first */
+	return side;
+}
+
+bool
+nur_token_side_rests(struct nursery_token *t)
+{
+	struct nur_side *side = t->side;
+
+	if (side->join != NULL || side->views != NULL)
+		return false;
+	nur_timers_end(&side->timers);
+	return true;
 }
 
 void
 nur_token_free_side_locked(struct nursery_token *t)
 {
-	if (t->side == NULL)
+	struct nur_side *side = t->side;
+
+	if (side == NULL)
 		return;
-	nur_timer_disarm(&t->side->deadline);
-	nur_timer_disarm(&t->side->shield);
-	nur_timer_unreserve(2);
-	nur_free(t->side);
+	if (side->timers.reserved)
+		nur_timers_end(&side->timers);
+	nur_views_free(side->views);
+	nur_free(side->join);
+	nur_free(side);
+}
+
+static int
+arm(struct nursery_token *t, enum nur_timer_kind kind, int64_t when)
+{
+	struct nur_side *side = nur_load_acquire(&t->side);
+
+	if (side == NULL) {
+		if (when == NURSERY_NEVER)
+			return 0;
+		side = nur_token_side(t);
+		if (side == NULL)
+			return ENOMEM;
+	}
+	return nur_timers_arm(&side->timers, kind == NUR_TIMER_DEADLINE ?
+	    &side->timers.deadline : &side->timers.shield, when);
 }
 
 int
 nur_token_shield_until(struct nursery_token *t, int64_t until)
 {
-	int rc;
-
-	if (until == NURSERY_NEVER)
-		return 0;
-	rc = need_side(t);
-	if (rc != 0)
-		return rc;
-	nur_lock(&nur_tree_lock);
-	nur_timer_arm(&t->side->shield, until);
-	nur_unlock(&nur_tree_lock);
-	return 0;
+	return arm(t, NUR_TIMER_SHIELD, until);
 }
 
 int
 nursery_token_set_deadline(struct nursery_token *t, int64_t deadline)
 {
-	int rc = 0;
-
 	if (t == NULL)
 		return EINVAL;
 	if (nur_inherited(t))
 		return EOWNERDEAD;
 	if (nur_token_level(t) >= NURSERY_CANCEL)
 		return ECANCELED;
-	if (deadline != NURSERY_NEVER)
-		rc = need_side(t);
-	if (rc != 0)
-		return rc;
-	nur_lock(&nur_tree_lock);
-	if (nur_level_locked(t) >= NURSERY_CANCEL)
-		rc = ECANCELED;
-	else if (t->side != NULL)
-		nur_timer_arm(&t->side->deadline, deadline);
-	nur_unlock(&nur_tree_lock);
-	return rc;
-}
-
-int64_t
-nursery_token_deadline(const struct nursery_token *t)
-{
-	int64_t earliest = NURSERY_NEVER;
-
-	if (t == NULL || nur_inherited(t))
-		return NURSERY_NEVER;
-	nur_lock(&nur_tree_lock);
-	for (; t != NULL; t = t->parent) {
-		if (t->side != NULL && t->side->deadline.when < earliest)
-			earliest = t->side->deadline.when;
-		/* What does not hear a cancel hears no deadline. */
-		if (nur_token_hears(nur_token_word(t), NURSERY_CANCEL) ==
-		    NURSERY_LIVE)
-			break;
-	}
-	nur_unlock(&nur_tree_lock);
-	return earliest;
+	/* A cancel that comes now comes after: the deadline finds it done. */
+	return arm(t, NUR_TIMER_DEADLINE, deadline);
 }
 
 bool
@@ -126,24 +106,22 @@ nur_token_timed_out(const struct nursery_token *t)
 	return timed_out;
 }
 
-static void
-deadline_passed_locked(struct nursery_token *t)
+bool
+nur_token_timed_out_locked(struct nursery_token *t)
 {
 	struct nur_raise r = { .level = NURSERY_CANCEL,
 		.code = ETIMEDOUT, .why = "deadline", .when = nur_now(),
 		.by_deadline = true };
 
-	if (nur_level_locked(t) >= NURSERY_CANCEL) {
-		nur_unlock(&nur_tree_lock);
-		return;
-	}
+	if (nur_level_locked(t) >= NURSERY_CANCEL)
+		return false;
 	nur_write_records_locked(t, &r);
-	nur_spread_and_unlock(t);
+	return true;
 }
 
 /* The shield falls: t hears what its parent has said meanwhile. */
-static void
-shield_ended_locked(struct nursery_token *t)
+void
+nur_token_shield_ended_and_unlock(struct nursery_token *t)
 {
 	uint32_t word = nur_token_word(t) & ~NUR_TOKEN_SHIELDED;
 	unsigned to = t->parent == NULL ? NURSERY_LIVE :
@@ -157,13 +135,4 @@ shield_ended_locked(struct nursery_token *t)
 	}
 	nur_token_set_word(t, (word & ~NUR_LEVEL_MASK) | to);
 	nur_spread_and_unlock(t);
-}
-
-void
-nur_token_timer_fired_locked(struct nur_timer *timer)
-{
-	if (timer->kind == NUR_TIMER_SHIELD)
-		shield_ended_locked(timer->owner);
-	else
-		deadline_passed_locked(timer->owner);
 }

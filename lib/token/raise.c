@@ -14,7 +14,9 @@
  *     then, listed no more, it waits for the other walks above or below its
  *     root that were listed.  So two that met wait for no circle, and T1
  *     holds for both; it holds, by the same wait, for a caller that finds
- *     the level reached already.
+ *     the level reached already.  It waits until there is none, those that
+ *     began meanwhile included: one that it waited for may have met them.
+ *     What joins lie below it no walk knows until it is there, J4.
  * W4  A walk that never let go of the lock was met by nobody and is not
  *     listed.
  */
@@ -26,12 +28,13 @@
 #include "base/task_id.h"
 #include "base/thr.h"
 #include "token/callback.h"
+#include "token/from_signal.h"
+#include "token/join.h"
 
 #define AHEAD	8	/* siblings that a walk asks for in advance */
 #define FURTHER	16	/* the same for kids of neighbours */
 
 struct nur_walk *nur_walks;
-static uint64_t last_serial;
 /* atomic: counts drained walks; those who wait for one sleep on it */
 static uint32_t drained;
 static unsigned waiters;
@@ -39,9 +42,9 @@ static unsigned waiters;
 static void
 list_walk_locked(struct nur_walk *w)
 {
-	if (w->serial != 0)
+	if (w->listed)
 		return;
-	w->serial = ++last_serial;
+	w->listed = true;
 	w->next = nur_walks;
 	nur_walks = w;
 }
@@ -51,7 +54,7 @@ unlist_walk_locked(struct nur_walk *w)
 {
 	struct nur_walk **p;
 
-	if (w->serial == 0)
+	if (!w->listed)
 		return;
 	for (p = &nur_walks; *p != w; p = &(*p)->next)
 		;
@@ -62,27 +65,38 @@ unlist_walk_locked(struct nur_walk *w)
 		nur_futex_wake(&drained, INT32_MAX);
 }
 
-/* Whether a walk of that age or older may have to tell t's descendants. */
+/* Whether w may have to tell descendants of t, of which those of joins are
+ * some, if `crossed`. */
 static bool
-awaited_locked(const struct nursery_token *t, uint64_t newest)
+meets_locked(const struct nur_walk *w, const struct nursery_token *t,
+    bool crossed)
+{
+	if (nur_above_locked(w->root, t) || nur_above_locked(t, w->root))
+		return true;
+	/* J4 */
+	return (w->crossed && (crossed || nur_below_join_locked(t))) ||
+	    (crossed && nur_below_join_locked(w->root));
+}
+
+/* Whether any walk may. */
+static bool
+awaited_locked(const struct nursery_token *t, bool crossed)
 {
 	const struct nur_walk *w;
 
 	for (w = nur_walks; w != NULL; w = w->next)
-		if (w->serial <= newest && (nur_above_locked(w->root, t) ||
-		    nur_above_locked(t, w->root)))
+		if (meets_locked(w, t, crossed))
 			return true;
 	return false;
 }
 
 /* W3: until all that was under way around t is done. */
 static void
-await_walks_locked(const struct nursery_token *t)
+await_walks_locked(const struct nursery_token *t, bool crossed)
 {
-	uint64_t newest = last_serial;
 	uint32_t seen;
 
-	while (nur_walks != NULL && awaited_locked(t, newest)) {
+	while (nur_walks != NULL && awaited_locked(t, crossed)) {
 		seen = nur_load_relaxed(&drained);
 		waiters++;
 		nur_unlock(&nur_tree_lock);
@@ -112,8 +126,11 @@ tell_locked(struct nur_walk *w, struct nursery_token *c, unsigned level,
 	uint32_t word = nur_token_word(c);
 	unsigned to = nur_token_hears(word, level);
 
-	if (to <= (word & NUR_LEVEL_MASK))
-		return;
+	if (to <= (word & NUR_LEVEL_MASK)) {
+		if ((word & NUR_TOKEN_QUEUED) == 0)
+			return;
+		to = word & NUR_LEVEL_MASK;	/* F3 */
+	}
 	word = (word & ~NUR_LEVEL_MASK) | to;
 	if (c->kids != NULL && (word & NUR_TOKEN_ON_WALK) == 0)
 		push_locked(w, c, word);
@@ -158,6 +175,10 @@ tell_kids_locked(struct nur_walk *w, struct nursery_token *x,
 	unsigned level = nur_level_locked(x);
 	struct nursery_token *c, *next;
 
+	if ((nur_token_word(x) & NUR_TOKEN_FEELER) != 0) {
+		w->crossed = true;
+		nur_join_note_locked(x);
+	}
 	for (c = x->kids; c != NULL; c = next) {
 		next = c->next;
 		prefetch(c, next);
@@ -178,7 +199,9 @@ walk_locked(struct nur_walk *w, struct nur_run *run)
 	struct nursery_token *x;
 	uint32_t word;
 
-	push_locked(w, w->root, nur_token_word(w->root));
+	/* W2 holds for the root, too. */
+	if ((nur_token_word(w->root) & NUR_TOKEN_ON_WALK) == 0)
+		push_locked(w, w->root, nur_token_word(w->root));
 	while ((x = w->first) != NULL) {
 		w->first = x->walk;
 		word = nur_token_word(x);
@@ -204,7 +227,7 @@ nur_spread_and_unlock(struct nursery_token *t)
 	if (t->kids != NULL)
 		walk_locked(&w, &run);
 	unlist_walk_locked(&w);
-	await_walks_locked(t);
+	await_walks_locked(t, w.crossed);
 	nur_token_set_word(t, nur_token_word(t) - NUR_TOKEN_PIN);
 	nur_token_settle_locked(t);
 	nur_unlock(&nur_tree_lock);
@@ -242,7 +265,11 @@ nur_token_raise(struct nursery_token *t, struct nur_raise *r)
 		r->when = nur_now();
 	nur_lock(&nur_tree_lock);
 	if (nur_level_locked(t) >= (unsigned)r->level) {
-		await_walks_locked(t);
+		if ((nur_token_word(t) & NUR_TOKEN_QUEUED) != 0) {
+			nur_spread_and_unlock(t);	/* F3 */
+			return false;
+		}
+		await_walks_locked(t, true);
 		nur_unlock(&nur_tree_lock);
 		return false;
 	}

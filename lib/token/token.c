@@ -9,6 +9,7 @@
 #include "base/sys.h"
 #include "base/thr.h"
 #include "token/callback.h"
+#include "token/from_signal.h"
 #include "token/timer.h"
 #include "token/vacant.h"
 
@@ -32,6 +33,16 @@ nur_token_init(struct nursery_token *t, uint32_t flags)
 	nur_store_relaxed(&t->refs, 1);
 }
 
+struct nursery_token *
+nur_token_alloc(uint32_t flags)
+{
+	struct nursery_token *t = nur_slab_get(&tokens);
+
+	if (t != NULL)
+		nur_token_init(t, flags);
+	return t;
+}
+
 static int
 make(struct nursery_token **out, struct nursery_token *parent, uint32_t flags)
 {
@@ -43,10 +54,9 @@ make(struct nursery_token **out, struct nursery_token *parent, uint32_t flags)
 		return EOWNERDEAD;
 	/* A thread with a record keeps children ready; it need not have one. */
 	(void)nur_thr_self();
-	t = nur_slab_get(&tokens);
+	t = nur_token_alloc(parent == NULL ? NUR_TOKEN_ROOT : flags);
 	if (t == NULL)
 		return ENOMEM;
-	nur_token_init(t, parent == NULL ? NUR_TOKEN_ROOT : flags);
 	if (parent != NULL) {
 		nur_lock(&nur_tree_lock);
 		nur_token_link_locked(t, parent);
@@ -104,16 +114,6 @@ nursery_token_new_shielded(struct nursery_token **out,
 	return 0;
 }
 
-int
-nursery_token_new_any(struct nursery_token **out,
-    struct nursery_token *const *parents, size_t n)
-{
-	(void)out;
-	(void)parents;
-	(void)n;
-	return ENOTSUP;
-}
-
 /* ---- handles ---- */
 
 struct nursery_token *
@@ -137,7 +137,7 @@ static bool
 never_shared(const struct nursery_token *t)
 {
 	return t->side == NULL && (nur_token_word(t) & (NUR_TOKEN_ROOT |
-	    NUR_TOKEN_SHARED)) == NUR_TOKEN_ROOT;
+	    NUR_TOKEN_SHARED | NUR_TOKEN_QUEUED)) == NUR_TOKEN_ROOT;
 }
 
 static void
@@ -227,20 +227,6 @@ nursery_token_raise(struct nursery_token *t, enum nursery_level level,
 	return raise_checked(t, (int)level, code, why);
 }
 
-int
-nursery_signal_arm(void)
-{
-	return ENOTSUP;
-}
-
-void
-nursery_token_cancel_from_signal(struct nursery_token *t)
-{
-	(void)t;
-	NUR_MISUSE("nursery_token_cancel_from_signal: not built, and "
-	    "nursery_signal_arm() said ENOTSUP");
-}
-
 /* ---- causes ---- */
 
 static int
@@ -264,7 +250,7 @@ int
 nursery_token_cause(const struct nursery_token *t, enum nursery_level level,
     struct nursery_cause *out)
 {
-	const struct nursery_token *origin;
+	struct nursery_token *origin;
 	struct nur_record rec;
 	unsigned l = (unsigned)level;
 
@@ -275,7 +261,8 @@ nursery_token_cause(const struct nursery_token *t, enum nursery_level level,
 	if (l == NURSERY_LIVE || nur_token_level(t) < l)
 		return 0;
 	nur_lock(&nur_tree_lock);
-	origin = nur_origin_locked(t, &l);
+	/* That it is const says that the caller does not raise it. */
+	origin = nur_origin_locked((struct nursery_token *)(uintptr_t)t, &l);
 	NUR_ASSERT(origin != NULL);
 	rec = *nur_record_of(origin, l);
 	nur_unlock(&nur_tree_lock);
@@ -344,6 +331,7 @@ in_child(void)
 	nur_slab_after_fork(&tokens);
 	nur_callbacks_after_fork();
 	nur_walks_after_fork();
+	nur_signal_after_fork();
 	nur_timer_after_fork();
 	after_fork();
 }

@@ -10,8 +10,8 @@
  *     cause is found at the nearest ancestor with the level's origin bit.
  *     A token that leaves the tree hands its records to its only child.
  * T4  A token without handles stays while it has two children, or one and
- *     something to tell it (a deadline, a shield, a level of its own); so
- *     dead inner tokens never outnumber leaves.
+ *     something to tell it (a deadline, a shield, a level of its own, several
+ *     parents); so dead inner tokens never outnumber leaves, those aside.
  * T5  The shape (parent, siblings, kids, entries, side) is under the tree
  *     lock; `word` is written under it and read without.
  * T6  No user code runs under the tree lock, and no walk keeps others from it
@@ -20,10 +20,15 @@
  * T7  Making and releasing a child again and again, and registering callbacks
  *     again and again, touches nothing that threads share: token/vacant.c,
  *     token/hook.c.
+ * T8  A token of several parents, a join, has no parent in the tree but a
+ *     feeler under each: token/join.h.
+ * T9  Once nursery_signal_arm() has been called a signal handler may raise a
+ *     word without the lock: token/from_signal.h.
  *
  * 64 bytes: word 4, refs 4, and 8 each for parent, next, prev, kids, entries,
  * side, walk.  The causes lie beside the slots (S2), touched only by a token
- * that is raised itself.
+ * that is raised itself; timers, descriptors, several parents are what few
+ * tokens have and hang on the side.
  */
 #ifndef NUR_TOKEN_TOKEN_H
 #define NUR_TOKEN_TOKEN_H
@@ -48,6 +53,12 @@
 #define NUR_TOKEN_ROOT		(1u << 20)	/* born without a parent */
 #define NUR_TOKEN_PIN		(1u << 12)	/* counted: walks that need it */
 #define NUR_TOKEN_PINS		(255u << 12)
+#define NUR_TOKEN_FEELER	(1u << 21)	/* of a join, its only kid */
+#define NUR_TOKEN_JOIN		(1u << 22)	/* has side->join */
+/* By the handler, F1: */
+#define NUR_TOKEN_QUEUED	(1u << 23)	/* its kids are to be told yet */
+#define NUR_TOKEN_BASE_SHIFT	24	/* 1 + level before it, if no record */
+#define NUR_TOKEN_BASE_MASK	(3u << NUR_TOKEN_BASE_SHIFT)
 
 struct nur_record {		/* why a level was raised, T2 */
 	int32_t code;
@@ -58,10 +69,16 @@ struct nur_record {		/* why a level was raised, T2 */
 	int16_t level;		/* what the call asked for */
 	bool by_deadline;	/* the token's own */
 };
-#define NUR_TOKEN_AUX	(3 * sizeof(struct nur_record))
+
+struct nur_mark {		/* what a signal handler leaves, F2 */
+	struct nursery_token *next;	/* atomic: in the queue */
+	uint32_t when;			/* atomic: microseconds, the low bits */
+};
+#define NUR_TOKEN_AUX \
+	(3 * sizeof(struct nur_record) + sizeof(struct nur_mark))
 
 struct nur_timer {
-	int64_t when;		/* NURSERY_NEVER: not in the heap */
+	int64_t when;		/* atomic: NURSERY_NEVER: not armed */
 	size_t slot;		/* in the heap; SIZE_MAX: not in it */
 	enum nur_timer_kind {
 		NUR_TIMER_DEADLINE, NUR_TIMER_SHIELD, NUR_TIMER_RESEND,
@@ -70,9 +87,16 @@ struct nur_timer {
 	void *owner;
 };
 
+struct nur_timers {		/* of a token; timer lock */
+	struct nur_timer deadline, shield;
+	bool reserved;		/* from the first arming on, M1 */
+};
+
 /* What few tokens have. */
 struct nur_side {
-	struct nur_timer deadline, shield;
+	struct nur_timers timers;
+	struct nur_join *join;	/* token/join.h, or NULL */
+	struct nur_view *views;	/* token/fd.h: one a level, or NULL */
 };
 
 struct nursery_token {
@@ -82,7 +106,7 @@ struct nursery_token {
 	struct nursery_token *next, *prev;	/* siblings; first has no prev */
 	struct nursery_token *kids;
 	struct nur_entry *entries;	/* to be told: token/callback.h */
-	struct nur_side *side;
+	struct nur_side *side;	/* atomic: written once, under the lock */
 	struct nursery_token *walk;	/* next on the list of a walk */
 };
 
@@ -103,9 +127,17 @@ nur_token_word(const struct nursery_token *t)
 	return nur_load_relaxed(&t->word);
 }
 
+/* Under the tree lock: whether handlers may change words meanwhile, T9. */
+extern bool nur_words_are_shared;
+void nur_token_merge_word(struct nursery_token *t, uint32_t word);
+
 static inline void
 nur_token_set_word(struct nursery_token *t, uint32_t word)
 {
+	if (__builtin_expect(nur_words_are_shared, 0)) {
+		nur_token_merge_word(t, word);
+		return;
+	}
 	/* Release: publishes the cause; pairs with nur_token_level(). */
 	nur_store_release(&t->word, word);
 }
@@ -162,13 +194,20 @@ struct nur_raise {
 /* True if this call raised t itself.  Runs callbacks; no lock is held. */
 bool nur_token_raise(struct nursery_token *t, struct nur_raise *r);
 
-/* ---- deadline.c ---- */
+/* ---- deadline.c: what few have ---- */
+
+/* The side block of t, made on first use; NULL without memory. */
+struct nur_side *nur_token_side(struct nursery_token *t);
 
 /* Ends a shield at `until`: 0, ENOMEM, EAGAIN. */
 int nur_token_shield_until(struct nursery_token *t, int64_t until);
-/* The timer thread's entry: a timer of t is due.  Takes the tree lock held,
- * returns with it released. */
-void nur_token_timer_fired_locked(struct nur_timer *timer);
+/* The timer thread's entries, both with the tree lock held.  A deadline is
+ * due: sets the level of its token, the timer lock held, too (M3); true if
+ * it is to be spread.  A shield's time is over: returns without the lock. */
+bool nur_token_timed_out_locked(struct nursery_token *t);
+void nur_token_shield_ended_and_unlock(struct nursery_token *t);
+/* Disarms what t has, for a pause in its life: false if it has more. */
+bool nur_token_side_rests(struct nursery_token *t);
 void nur_token_free_side_locked(struct nursery_token *t);
 /* Whether it was t's own deadline that cancelled it. */
 bool nur_token_timed_out(const struct nursery_token *t);

@@ -6,6 +6,8 @@
 #include "token/tree.h"
 
 #include "token/callback.h"
+#include "token/from_signal.h"
+#include "token/join.h"
 
 struct nur_mutex nur_tree_lock = NUR_MUTEX_INIT(NUR_RANK_TREE);
 
@@ -99,10 +101,37 @@ bequeath_locked(const struct nursery_token *t, struct nursery_token *kid)
 	}
 }
 
-static void
-free_locked(struct nursery_token *t)
+static bool
+may_go(const struct nursery_token *t)
 {
-	nur_hooks_forget_locked(t);
+	return (nur_token_word(t) & (NUR_TOKEN_RELEASED | NUR_TOKEN_ON_WALK |
+	    NUR_TOKEN_PINS | NUR_TOKEN_QUEUED)) == NUR_TOKEN_RELEASED;
+}
+
+/* T8: the feelers of a join that goes have nothing to tell any more. */
+static void
+let_feelers_go_locked(struct nursery_token *t, struct nursery_token **going)
+{
+	struct nur_join *j = t->side->join;
+	size_t i;
+
+	for (i = 0; i < j->count; i++) {
+		j->feeler[i]->kids = NULL;
+		nur_token_set_word(j->feeler[i], nur_token_word(j->feeler[i])
+		    | NUR_TOKEN_RELEASED);
+		if (!may_go(j->feeler[i]))
+			continue;	/* its walk will settle it */
+		j->feeler[i]->walk = *going;
+		*going = j->feeler[i];
+	}
+}
+
+static void
+free_locked(struct nursery_token *t, struct nursery_token **going)
+{
+	nur_entries_forget_locked(t);
+	if ((nur_token_word(t) & NUR_TOKEN_JOIN) != 0)
+		let_feelers_go_locked(t, going);
 	nur_token_free_side_locked(t);
 	if ((nur_token_word(t) & NUR_TOKEN_EMBEDDED) != 0)
 		nur_token_embedded_free(t);
@@ -115,49 +144,59 @@ tells_something(const struct nursery_token *t)
 {
 	uint32_t word = nur_token_word(t);
 
-	return (word & (NUR_TOKEN_SHIELDED | NUR_TOKEN_AT_MASK)) != 0 ||
-	    (t->side != NULL && t->side->deadline.when != NURSERY_NEVER &&
+	return (word & (NUR_TOKEN_SHIELDED | NUR_TOKEN_AT_MASK |
+	    NUR_TOKEN_JOIN)) != 0 ||
+	    (t->side != NULL &&
+	    t->side->timers.deadline.when != NURSERY_NEVER &&
 	    (word & NUR_LEVEL_MASK) < NURSERY_CANCEL);
 }
 
-static bool
-may_go(const struct nursery_token *t)
+/* Lets t go if it may; the token to look at next, or NULL. */
+static struct nursery_token *
+settle_one_locked(struct nursery_token *t, struct nursery_token **going)
 {
-	return (nur_token_word(t) & (NUR_TOKEN_RELEASED | NUR_TOKEN_ON_WALK |
-	    NUR_TOKEN_PINS)) == NUR_TOKEN_RELEASED;
+	struct nursery_token *parent = t->parent, *kid = t->kids;
+
+	if (!may_go(t))
+		return NULL;
+	if (kid == NULL) {
+		unlink_locked(t);
+		free_locked(t, going);
+		return parent;
+	}
+	if (kid->next != NULL || tells_something(t))
+		return NULL;
+	bequeath_locked(t, kid);
+	replace_locked(t, kid);
+	free_locked(t, going);
+	return NULL;
 }
 
 void
 nur_token_settle_locked(struct nursery_token *t)
 {
-	struct nursery_token *parent, *kid;
+	struct nursery_token *going = NULL;
 
 	/* Iterative: a chain may be long. */
-	while (t != NULL && may_go(t)) {
-		parent = t->parent;
-		kid = t->kids;
-		if (kid == NULL) {
-			unlink_locked(t);
-			free_locked(t);
-			t = parent;
-			continue;
+	while (t != NULL) {
+		t = settle_one_locked(t, &going);
+		if (t == NULL && going != NULL) {
+			t = going;
+			going = t->walk;
 		}
-		if (kid->next != NULL || tells_something(t))
-			return;
-		bequeath_locked(t, kid);
-		replace_locked(t, kid);
-		free_locked(t);
-		return;
 	}
 }
 
-const struct nursery_token *
-nur_origin_locked(const struct nursery_token *t, unsigned *level)
+struct nursery_token *
+nur_origin_locked(struct nursery_token *t, unsigned *level)
 {
-	for (; t != NULL; t = t->parent) {
+	while (t != NULL) {
+		nur_token_adopt_mark_locked(t);
 		if ((nur_token_word(t) & NUR_ORIGIN(*level)) != 0)
 			return t;
 		*level = heard_as(t, *level);
+		t = (nur_token_word(t) & NUR_TOKEN_JOIN) != 0 ?
+		    t->side->join->via[*level - 1] : t->parent;
 	}
 	return NULL;
 }

@@ -13,7 +13,8 @@ struct nur_walk {
 	struct nursery_token *first;	/* whose kids are to be told */
 	struct nursery_token *cursor;	/* where it goes on; while it yields */
 	unsigned slice;		/* tokens until it looks up, T6 */
-	uint64_t serial;	/* 0: never let go of the lock, not listed */
+	bool listed;		/* has let go of the lock, W4 */
+	bool crossed;		/* has come through a feeler, J4 */
 };
 
 /* Those that have let others have the lock. */
@@ -37,7 +38,7 @@ void nur_token_settle_locked(struct nursery_token *t);
 
 /* The nearest token from t upwards whose record tells t's level, T3; *level
  * becomes the level it has there. */
-const struct nursery_token *nur_origin_locked(const struct nursery_token *t,
+struct nursery_token *nur_origin_locked(struct nursery_token *t,
     unsigned *level);
 
 /* True if a is t or an ancestor of t. */
@@ -53,6 +54,8 @@ void nur_write_records_locked(struct nursery_token *t,
 
 void nur_walks_after_fork(void);
 
+/* A token that nobody knows, not counted as live; NULL without memory. */
+struct nursery_token *nur_token_alloc(uint32_t flags);
 /* Frees a token of token.c. */
 void nur_token_free_locked(struct nursery_token *t);
 

@@ -7,8 +7,9 @@
  * thread wants a child of the same parent, it has one.  Whoever makes a token
  * a request, or a task, in a loop pays for no lock.
  *
- * V1  A vacant child has no handle and no side, and its word is 0: it is live,
- *     and never had kids or entries.  Walks raise it like any other; then it is not given out again.
+ * V1  A vacant child has no handle, and nothing on its side but timers at
+ *     rest, and its word is 0: it is live, and never had kids or entries.
+ *     Walks raise it like any other; then it is not given out again.
  * V2  Only the thread that keeps it revives it or lets it go.
  * V3  It is given out only if its parent showed LIVE after it was asked for:
  *     a raise that comes later finds it, for it is linked.
@@ -58,7 +59,11 @@ nur_vacant_give(struct nur_thr *self, struct nursery_token *c)
 
 	/* A word of 0 says, too, that there never were kids or entries. */
 	if (nur_token_word(c) != 0 || nur_load_relaxed(&c->parent) == NULL ||
-	    c->side != NULL || !nur_keep_ready)
+	    !nur_keep_ready)
+		return false;
+	/* M3: a deadline that has been faster is seen now. */
+	if (c->side != NULL && (!nur_token_side_rests(c) ||
+	    nur_token_word(c) != 0))
 		return false;
 	if (v->count == NUR_VACANT)
 		nur_vacant_release(self, NULL);

@@ -66,21 +66,3 @@ nursery_token_wait(struct nursery_token *t, int64_t deadline)
 {
 	return nursery_token_wait_level(t, NURSERY_CANCEL, deadline);
 }
-
-int
-nursery_token_fd(struct nursery_token *t, int *out_fd)
-{
-	(void)t;
-	(void)out_fd;
-	return ENOTSUP;
-}
-
-int
-nursery_token_level_fd(struct nursery_token *t, enum nursery_level level,
-    int *out_fd)
-{
-	(void)t;
-	(void)level;
-	(void)out_fd;
-	return ENOTSUP;
-}

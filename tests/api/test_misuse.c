@@ -319,8 +319,14 @@ token_rows(void)
 
 	ROW(nursery_token_new, EINVAL, nursery_token_new(NULL, NULL));
 	ROW(nursery_token_new, EINVAL, nursery_token_new(NULL, t));
-	ROW(nursery_token_new_any, ENOTSUP, nursery_token_new_any(&out_token,
-	    &t, 1));
+	ROW(nursery_token_new_any, EINVAL, nursery_token_new_any(NULL, &t,
+	    1));
+	ROW(nursery_token_new_any, EINVAL, nursery_token_new_any(&out_token,
+	    NULL, 1));
+	ROW(nursery_token_new_any, EINVAL, nursery_token_new_any(&out_token,
+	    &t, 0));
+	ROW(nursery_token_new_any, EINVAL, nursery_token_new_any(&out_token,
+	    &none, 1));
 	ROW(nursery_token_new_at, EINVAL, nursery_token_new_at(NULL, t,
 	    NURSERY_DRAIN));
 	ROW(nursery_token_new_at, EINVAL, nursery_token_new_at(&out_token,
@@ -345,7 +351,10 @@ token_rows(void)
 	    NULL));
 	ROW(nursery_token_raise, 0, nursery_token_raise(t,
 	    (enum nursery_level)no_level, 0, NULL));
-	ROW(nursery_signal_arm, ENOTSUP, nursery_signal_arm());
+	ROW(nursery_signal_arm, 0, nursery_signal_arm());
+	ROW(nursery_signal_arm, 0, nursery_signal_arm());
+	NOTHING(nursery_token_cancel_from_signal,
+	    nursery_token_cancel_from_signal(NULL));
 	ROW(nursery_token_cause, 0, nursery_token_cause(NULL, NURSERY_CANCEL,
 	    &cause));
 	ROW(nursery_token_cause, 0, nursery_token_cause(t, NURSERY_CANCEL,
@@ -365,9 +374,16 @@ token_rows(void)
 	    NURSERY_LIVE, NURSERY_NEVER));
 	ROW(nursery_token_wait_level, EINVAL, nursery_token_wait_level(t,
 	    (enum nursery_level)no_level, NURSERY_NEVER));
-	ROW(nursery_token_fd, ENOTSUP, nursery_token_fd(t, &out_fd));
-	ROW(nursery_token_level_fd, ENOTSUP, nursery_token_level_fd(t,
+	ROW(nursery_token_fd, EINVAL, nursery_token_fd(NULL, &out_fd));
+	ROW(nursery_token_fd, EINVAL, nursery_token_fd(t, NULL));
+	ROW(nursery_token_level_fd, EINVAL, nursery_token_level_fd(NULL,
 	    NURSERY_DRAIN, &out_fd));
+	ROW(nursery_token_level_fd, EINVAL, nursery_token_level_fd(t,
+	    NURSERY_DRAIN, NULL));
+	ROW(nursery_token_level_fd, EINVAL, nursery_token_level_fd(t,
+	    NURSERY_LIVE, &out_fd));
+	ROW(nursery_token_level_fd, EINVAL, nursery_token_level_fd(t,
+	    (enum nursery_level)no_level, &out_fd));
 	ROW(nursery_token_set_deadline, EINVAL,
 	    nursery_token_set_deadline(NULL, 0));
 	ROW(nursery_token_set_deadline, ECANCELED,

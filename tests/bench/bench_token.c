@@ -581,6 +581,84 @@ p99_bare_walk(void)
 	return ns;
 }
 
+/* ---- Deadlines ---- */
+
+/* The clock is read once: it would be the same for all. */
+static int64_t began;
+
+static struct nursery_token *
+token_by(struct nursery_token *parent, unsigned seconds)
+{
+	struct nursery_token *t = token_new(parent);
+
+	BENCH_CHECK(nursery_token_set_deadline(t, began + seconds *
+	    NURSERY_SECOND) == 0);
+	return t;
+}
+
+/* One comes and goes while a hundred thousand others stand. */
+static double
+deadline(void)
+{
+	struct nursery_token *root = token_new(NULL);
+	struct nursery_token **t = malloc(PEER_DEADLINES * sizeof *t);
+	int64_t start;
+	double ns;
+
+	BENCH_CHECK(t != NULL);
+	began = nursery_now();
+	for (size_t i = 0; i < PEER_DEADLINES; i++)
+		t[i] = token_by(root, PEER_SECONDS(i));
+	start = bench_now();
+	for (size_t i = 0; i < OPS; i++)
+		nursery_token_unref(token_by(root, PEER_SECONDS(i)));
+	ns = (double)(bench_now() - start);
+	BENCH_CHECK(nursery_token_deadline(t[9]) != NURSERY_NEVER);
+	for (size_t i = 0; i < PEER_DEADLINES; i++)
+		nursery_token_unref(t[i]);
+	nursery_token_unref(root);
+	free(t);
+	return ns / OPS;
+}
+
+/* A hundred thousand come, then go in that order. */
+static double
+deadlines(void)
+{
+	struct nursery_token *root = token_new(NULL);
+	struct nursery_token **t = malloc(PEER_DEADLINES * sizeof *t);
+	int64_t start;
+	double ns;
+
+	BENCH_CHECK(t != NULL);
+	began = nursery_now();
+	start = bench_now();
+	for (size_t i = 0; i < PEER_DEADLINES; i++)
+		t[i] = token_by(root, PEER_SECONDS(i));
+	for (size_t i = 0; i < PEER_DEADLINES; i++)
+		nursery_token_unref(t[i]);
+	ns = (double)(bench_now() - start);
+	nursery_token_unref(root);
+	free(t);
+	return ns / PEER_DEADLINES;
+}
+
+/* The same with nobody else: the timer thread is not to be woken each time. */
+static double
+deadline_alone(void)
+{
+	struct nursery_token *root = token_new(NULL);
+	int64_t start = bench_now();
+	double ns;
+
+	began = nursery_now();
+	for (size_t i = 0; i < OPS; i++)
+		nursery_token_unref(token_by(root, PEER_SECONDS(i)));
+	ns = (double)(bench_now() - start);
+	nursery_token_unref(root);
+	return ns / OPS;
+}
+
 /* ---- The table ---- */
 
 #ifdef BENCH_NSYNC
@@ -655,6 +733,17 @@ static const struct bench_case cases[] = {
 		NO_MORE
 	} },
 	{ "deep/root_first", "ns/token", deep_from_the_root, 0, 0, {
+		NO_MORE
+	} },
+	{ "deadline_of_1e5", "ns", deadline, 0, 0, {
+		NSYNC("note", deadline, 0.4)
+		NO_MORE
+	} },
+	{ "deadlines_1e5", "ns", deadlines, 0, 0, {
+		NSYNC("note", deadlines, 0)
+		NO_MORE
+	} },
+	{ "deadline_alone", "ns", deadline_alone, 0, 0, {
 		NO_MORE
 	} },
 	{ "callback", "ns", callback, 0, 0, {

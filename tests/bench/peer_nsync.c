@@ -126,3 +126,64 @@ nsync_bytes(void)
 {
 	return tree_bytes(&notes, PEER_FLAT);
 }
+
+/* ---- deadlines ---- */
+
+/* The clock is read once: it would be the same for all. */
+static nsync_time began;
+
+static nsync_note
+note_by(nsync_note parent, unsigned seconds)
+{
+	nsync_note n = nsync_note_new(parent, nsync_time_add(began,
+	    nsync_time_s_ns((time_t)seconds, 0)));
+
+	BENCH_CHECK(n != NULL);
+	return n;
+}
+
+/* One comes and goes while a hundred thousand others stand. */
+double
+nsync_deadline(void)
+{
+	nsync_note root = note_make(NULL);
+	nsync_note *n = malloc(PEER_DEADLINES * sizeof *n);
+	int64_t start;
+	double ns;
+
+	BENCH_CHECK(n != NULL);
+	began = nsync_time_now();
+	for (size_t i = 0; i < PEER_DEADLINES; i++)
+		n[i] = note_by(root, PEER_SECONDS(i));
+	start = bench_now();
+	for (size_t i = 0; i < PEER_OPS; i++)
+		nsync_note_free(note_by(root, PEER_SECONDS(i)));
+	ns = (double)(bench_now() - start);
+	for (size_t i = 0; i < PEER_DEADLINES; i++)
+		nsync_note_free(n[i]);
+	nsync_note_free(root);
+	free(n);
+	return ns / PEER_OPS;
+}
+
+/* A hundred thousand come, then go in that order. */
+double
+nsync_deadlines(void)
+{
+	nsync_note root = note_make(NULL);
+	nsync_note *n = malloc(PEER_DEADLINES * sizeof *n);
+	int64_t start;
+	double ns;
+
+	BENCH_CHECK(n != NULL);
+	began = nsync_time_now();
+	start = bench_now();
+	for (size_t i = 0; i < PEER_DEADLINES; i++)
+		n[i] = note_by(root, PEER_SECONDS(i));
+	for (size_t i = 0; i < PEER_DEADLINES; i++)
+		nsync_note_free(n[i]);
+	ns = (double)(bench_now() - start);
+	nsync_note_free(root);
+	free(n);
+	return ns / PEER_DEADLINES;
+}

@@ -11,6 +11,9 @@
 #define PEER_ITEMS	200000		/* that each sender sends */
 #define PEER_CHAIN	100000
 #define PEER_BINARY	((size_t)1 << 20)
+#define PEER_DEADLINES	100000
+/* Of the i-th: from 30 s to an hour from now, in no order. */
+#define PEER_SECONDS(i)	(30 + (unsigned)((i) * 7919 % 3571))
 #define PEER_STACK	((size_t)64 << 20)	/* for those that recurse */
 
 #ifdef __cplusplus
@@ -21,6 +24,7 @@ bench_fn nsync_poll, nsync_poll_2;
 bench_fn nsync_child, nsync_child_2;
 bench_fn nsync_flat, nsync_chain, nsync_binary;
 bench_fn nsync_bytes;
+bench_fn nsync_deadline, nsync_deadlines;
 
 bench_fn glib_poll, glib_poll_2;
 bench_fn glib_child, glib_child_2;

@@ -67,7 +67,10 @@ libmodel_nursery_a_SOURCES = \
 	lib/scope/task.c \
 	lib/token/callback.c \
 	lib/token/deadline.c \
+	lib/token/fd.c \
+	lib/token/from_signal.c \
 	lib/token/interrupt.c \
+	lib/token/join.c \
 	lib/token/raise.c \
 	lib/token/timer.c \
 	lib/token/token.c \
@@ -81,6 +84,7 @@ libmodel_scenarios_a_SOURCES = \
 	tests/model/scenario.h \
 	tests/model/scn_callback.c \
 	tests/model/scn_channel.c \
+	tests/model/scn_join.c \
 	tests/model/scn_nursery.c \
 	tests/model/scn_token.c
 libmodel_scenarios_a_CPPFLAGS = $(MODEL_CPPFLAGS) $(MODEL_WATCHED)

@@ -24,11 +24,14 @@ struct scenario {
 	int bound, deep;
 };
 
-extern const struct scenario token_scenarios[], callback_scenarios[],
-    nursery_scenarios[], channel_scenarios[];
+extern const struct scenario token_scenarios[], join_scenarios[],
+    callback_scenarios[], nursery_scenarios[], channel_scenarios[];
 
 /* ---- for bodies ---- */
 
+/* Of sys_model.c. */
+bool model_eventfd_is_readable(int fd);
+bool model_eventfd_is_open(int fd);
 /* A token that there must be. */
 struct nursery_token *new_token(struct nursery_token *parent);
 /* Unless it is cancelled, the run fails. */

@@ -559,6 +559,26 @@ deadline_and_release(void)
 	nursery_token_unref(k);
 }
 
+/* A child goes with its deadline and comes again, perhaps the very same one:
+ * the deadline is forgotten. */
+static void
+deadline_and_next_child(void)
+{
+	struct nursery_token *t = new_token(NULL), *k = new_token(t);
+
+	MODEL_ASSERT(nursery_token_set_deadline(k, nursery_after(
+	    NURSERY_SECOND)) == 0);
+	nursery_token_unref(k);
+	if (nursery_now() >= NURSERY_SECOND)
+		model_cover("had come");
+	k = new_token(t);
+	MODEL_ASSERT(nursery_token_deadline(k) == NURSERY_NEVER);
+	MODEL_ASSERT(nursery_token_wait(k, nursery_after(3 *
+	    NURSERY_SECOND)) == ETIMEDOUT);
+	nursery_token_unref(k);
+	nursery_token_unref(t);
+}
+
 /* A shield hears nothing until its time, then all that was said. */
 static void
 shield_and_cancel(void)
@@ -633,6 +653,8 @@ const struct scenario token_scenarios[] = {
 	    { NULL }, 2, -1 },
 	{ "deadline-and-release", deadline_and_release, { .early = 1 },
 	    { NULL }, 2, -1 },
+	{ "deadline-and-next-child", deadline_and_next_child, { .early = 1 },
+	    { "had come" }, 2, 3 },
 	{ "shield-and-cancel", shield_and_cancel, { .early = 1 },
 	    { "shield had ended", "shield held" }, 2, 3 },
 	{ NULL, NULL, { 0 }, { NULL }, 0, 0 }

@@ -3,7 +3,7 @@
  * The system, as the library meets it in the model: stands in the place of
  * lib/base/sys.c, sync.c, clock.c and where.c, with the same headers.  Time is the
  * machine's, memory is the run's, a panic is a failure of the run.  There
- * are no descriptors, no signals and no environment.
+ * are no descriptors but eventfds, no signals and no environment.
  */
 #include "config.h"
 
@@ -49,10 +49,59 @@ nur_map_aligned(size_t size)
 	    eng_heap_alloc(size, size, BLOCK_MAP, CALLER);
 }
 
+/* An eventfd is a word that is free memory once it is closed. */
+#define EVENTFDS	8
+static uint32_t *eventfd[EVENTFDS];
+static uint32_t eventfds;
+
 int
 nur_eventfd(void)
 {
-	model_outside("eventfd");
+	uint32_t i = nur_fetch_add_relaxed(&eventfds, 1);
+
+	if (i == EVENTFDS)
+		model_fail("more eventfds than %d: raise EVENTFDS", EVENTFDS);
+	nur_store_release(&eventfd[i], (uint32_t *)model_alloc(
+	    sizeof *eventfd[i]));
+	return (int)i;
+}
+
+static uint32_t *
+open_eventfd(int fd)
+{
+	uint32_t *word = nur_load_acquire(&eventfd[fd]);
+
+	if (word == NULL)
+		model_fail("eventfd %d is closed", fd);
+	return word;
+}
+
+void
+nur_eventfd_ring(int fd)
+{
+	nur_store_release(open_eventfd(fd), 1);
+}
+
+bool
+model_eventfd_is_readable(int fd)
+{
+	return nur_load_acquire(open_eventfd(fd)) != 0;
+}
+
+bool
+model_eventfd_is_open(int fd)
+{
+	return nur_load_acquire(&eventfd[fd]) != NULL;
+}
+
+void
+nur_close(int fd)
+{
+	uint32_t *word = nur_exchange_acq_rel(&eventfd[fd], NULL);
+
+	if (word == NULL)
+		model_fail("eventfd %d is closed twice", fd);
+	model_free(word);
 }
 
 int64_t

@@ -46,8 +46,8 @@ static int checks, failures;
 static double seconds;
 
 static const struct scenario *const families[] = {
-	token_scenarios, callback_scenarios, nursery_scenarios,
-	channel_scenarios
+	token_scenarios, join_scenarios, callback_scenarios,
+	nursery_scenarios, channel_scenarios
 };
 #define FAMILIES	(sizeof families / sizeof families[0])
 

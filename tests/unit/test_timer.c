@@ -8,6 +8,7 @@
 
 #include "token/timer.h"
 
+#include <dirent.h>
 #include <stdlib.h>
 
 struct fired {
@@ -158,6 +159,155 @@ START_TEST(test_timer_serves_again_after_nobody_needed_it)
 }
 END_TEST
 
+/* How many threads the process has; the kernel's id of one that is not the
+ * caller in *other. */
+static int
+count_threads(pid_t *other)
+{
+	DIR *dir = opendir("/proc/self/task");
+	struct dirent *e;
+	int n = 0;
+
+	ck_assert_ptr_nonnull(dir);
+	while ((e = readdir(dir)) != NULL) {
+		if (e->d_name[0] == '.')
+			continue;
+		n++;
+		if (atoi(e->d_name) != own_tid())
+			*other = atoi(e->d_name);
+	}
+	closedir(dir);
+	return n;
+}
+
+/* How often that thread went to sleep. */
+static long
+sleeps_of(pid_t tid)
+{
+	char path[64], line[128];
+	long n = -1;
+	FILE *f;
+
+	snprintf(path, sizeof path, "/proc/self/task/%d/status", (int)tid);
+	f = fopen(path, "re");
+	ck_assert_ptr_nonnull(f);
+	while (fgets(line, sizeof line, f) != NULL)
+		(void)sscanf(line, "voluntary_ctxt_switches: %ld", &n);
+	fclose(f);
+	ck_assert_int_ge(n, 0);
+	return n;
+}
+
+/* What has no deadline has no thread. */
+START_TEST(test_timer_has_no_thread_without_a_deadline)
+{
+	struct nursery_token *t = new_token(NULL), *k, *s, *any[2];
+	pid_t none = 0;
+	int fd, i, before = count_threads(&none);
+
+	for (i = 0; i < 100; i++) {
+		k = new_token(t);
+		ck_assert_int_eq(nursery_token_set_deadline(k, NURSERY_NEVER),
+		    0);
+		ck_assert_int_eq(nursery_token_new_shielded(&s, k,
+		    NURSERY_NEVER), 0);
+		any[0] = s;
+		any[1] = t;
+		ck_assert_int_eq(nursery_token_fd(k, &fd), 0);
+		nursery_token_unref(k);
+		ck_assert_int_eq(nursery_token_new_any(&k, any, 2), 0);
+		nursery_token_unref(k);
+		nursery_token_unref(s);
+	}
+	nursery_token_cancel(t);
+	nursery_token_unref(t);
+	ck_assert_int_eq(count_threads(&none), before);
+}
+END_TEST
+
+/* The thread sleeps to the first deadline whatever comes and goes after it. */
+START_TEST(test_timer_is_not_woken_by_later_deadlines)
+{
+	struct nursery_token *first = new_token(NULL), *t;
+	pid_t thread = 0;
+	long before;
+	int i;
+
+	ck_assert_int_eq(nursery_token_set_deadline(first,
+	    nursery_after(3600 * NURSERY_SECOND)), 0);
+	count_threads(&thread);
+	ck_assert_int_ne(thread, 0);
+	await_asleep(thread);
+	before = sleeps_of(thread);
+	for (i = 0; i < 1000; i++) {
+		t = new_token(first);
+		ck_assert_int_eq(nursery_token_set_deadline(t,
+		    nursery_after((7200 - i) * NURSERY_SECOND)), 0);
+		if (i % 3 == 0)
+			ck_assert_int_eq(nursery_token_set_deadline(t,
+			    NURSERY_NEVER), 0);
+		nursery_token_unref(t);
+	}
+	await_asleep(thread);
+	ck_assert_int_eq(sleeps_of(thread), before);
+	nursery_token_unref(first);
+}
+END_TEST
+
+/* One deadline after the other, none of which is reached. */
+START_TEST(test_timer_is_not_woken_by_each_deadline_that_is_alone)
+{
+	struct nursery_token *t = new_token(NULL), *k;
+	pid_t thread = 0;
+	long before;
+	int i;
+
+	k = new_token(t);
+	ck_assert_int_eq(nursery_token_set_deadline(k,
+	    nursery_after(3600 * NURSERY_SECOND)), 0);
+	count_threads(&thread);
+	ck_assert_int_ne(thread, 0);
+	await_asleep(thread);
+	before = sleeps_of(thread);
+	nursery_token_unref(k);
+	for (i = 0; i < 1000; i++) {
+		k = new_token(t);
+		ck_assert_int_eq(nursery_token_set_deadline(k,
+		    nursery_after(3600 * NURSERY_SECOND)), 0);
+		nursery_token_unref(k);
+	}
+	await_asleep(thread);
+	/* Once to begin its last second; more only where that has passed. */
+	ck_assert_int_le(sleeps_of(thread), before + 20);
+	nursery_token_unref(t);
+}
+END_TEST
+
+/* Many places in the heap are emptied, again and again: it does not grow,
+ * and what stays fires. */
+START_TEST(test_timer_sweeps_what_was_disarmed)
+{
+	struct nursery_token *stay = new_token(NULL), *t[200];
+	int i, k;
+
+	ck_assert_int_eq(nursery_token_set_deadline(stay,
+	    nursery_after(3600 * NURSERY_SECOND)), 0);
+	for (k = 0; k < 100; k++) {
+		for (i = 0; i < 200; i++) {
+			t[i] = new_token(stay);
+			ck_assert_int_eq(nursery_token_set_deadline(t[i],
+			    nursery_after((9000 + i * 7919 % 811) *
+			    NURSERY_SECOND)), 0);
+		}
+		for (i = 0; i < 200; i++)
+			nursery_token_unref(t[i]);
+	}
+	ck_assert_int_eq(nursery_token_set_deadline(stay, nursery_now()), 0);
+	ck_assert_int_eq(nursery_token_wait(stay, patience()), 0);
+	nursery_token_unref(stay);
+}
+END_TEST
+
 START_TEST(test_timer_reserve_makes_room_for_many)
 {
 	struct nur_timer *t = calloc(1000, sizeof *t);
@@ -188,6 +338,14 @@ main(void)
 	    test_timer_fires_in_order_whatever_was_done_to_the_heap, 0, 3);
 	tcase_add_test(c, test_timer_hears_of_a_new_earliest);
 	tcase_add_test(c, test_timer_serves_again_after_nobody_needed_it);
+	tcase_add_test(c, test_timer_has_no_thread_without_a_deadline);
+	/* A sanitizer's thread would be counted, too. */
+	if (!costs_are_distorted()) {
+		tcase_add_test(c, test_timer_is_not_woken_by_later_deadlines);
+		tcase_add_test(c,
+		    test_timer_is_not_woken_by_each_deadline_that_is_alone);
+	}
+	tcase_add_test(c, test_timer_sweeps_what_was_disarmed);
 	tcase_add_test(c, test_timer_reserve_makes_room_for_many);
 	suite_add_tcase(s, c);
 	announce_seed("test_timer");
