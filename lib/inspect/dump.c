@@ -32,21 +32,24 @@ static void
 print_task(FILE *to, const struct nursery_task *t, int depth, int64_t now)
 {
 	const struct nur_thr *thr = nur_load_acquire(&t->thr);
+	int64_t since = nur_load_relaxed(&t->since);
 	char label[NUR_NAME_MAX];
 	uint32_t op;
 
 	nur_task_label(t, label);
 	(void)fprintf(to, "%*stask %llu \"%s\"", depth * 2, "",
 	    (unsigned long long)t->id, label);
+	if (since == 0) {	/* its thread is on the way to it */
+		(void)fprintf(to, " starting\n");
+		return;
+	}
+	(void)fprintf(to, thr == NULL ? " queued " : " running ");
+	print_age(to, since, now);
 	if (thr == NULL) {
-		(void)fprintf(to, " queued ");
-		print_age(to, nur_load_relaxed(&t->since), now);
 		(void)fputc('\n', to);
 		return;
 	}
 	op = nur_load_relaxed(&thr->op);
-	(void)fprintf(to, " running ");
-	print_age(to, nur_load_relaxed(&t->since), now);
 	if (op != NUR_OP_NONE)
 		print_call(to, op, nur_load_relaxed(&thr->op_fd));
 	(void)fprintf(to, " thread %d\n", thr->tid);
