@@ -134,6 +134,16 @@ add_test(TCase *c, const TTest *test, int from, int to)
 		_tcase_add_test(c, test, 0, 0, from, to);
 }
 
+/* nohup, and a shell for what it puts in the background, let a program start
+ * with these ignored, and such a signal stays so. */
+__attribute__((constructor)) static void
+ignore_nothing(void)
+{
+	(void)signal(SIGHUP, SIG_DFL);
+	(void)signal(SIGINT, SIG_DFL);
+	(void)signal(SIGQUIT, SIG_DFL);
+}
+
 int
 run_suite(Suite *s)
 {
