@@ -11,7 +11,8 @@
  *     A token that leaves the tree hands its records to its only child.
  * T4  A token without handles stays while it has two children, or one and
  *     something to tell it (a deadline, a shield, a level of its own, several
- *     parents); so dead inner tokens never outnumber leaves, those aside.
+ *     parents, a cause of which it has not heard); so dead inner tokens never
+ *     outnumber leaves, those aside.
  * T5  The shape (parent, siblings, kids, entries, side) is under the tree
  *     lock; `word` is written under it and read without.
  * T6  No user code runs under the tree lock, and no walk keeps others from it

@@ -151,6 +151,20 @@ tells_something(const struct nursery_token *t)
 	    (word & NUR_LEVEL_MASK) < NURSERY_CANCEL);
 }
 
+/* Whether the kid, which did not hear t yet, may come to a level whose cause
+ * t knows. */
+static bool
+explains_something(const struct nursery_token *t,
+    const struct nursery_token *kid)
+{
+	unsigned l = (nur_token_word(kid) & NUR_LEVEL_MASK) + 1;
+
+	for (; l <= NURSERY_ABORT; l++)
+		if ((nur_token_word(t) & NUR_ORIGIN(heard_as(kid, l))) != 0)
+			return true;
+	return false;
+}
+
 /* Lets t go if it may; the token to look at next, or NULL. */
 static struct nursery_token *
 settle_one_locked(struct nursery_token *t, struct nursery_token **going)
@@ -164,7 +178,8 @@ settle_one_locked(struct nursery_token *t, struct nursery_token **going)
 		free_locked(t, going);
 		return parent;
 	}
-	if (kid->next != NULL || tells_something(t))
+	if (kid->next != NULL || tells_something(t) ||
+	    explains_something(t, kid))
 		return NULL;
 	bequeath_locked(t, kid);
 	replace_locked(t, kid);
