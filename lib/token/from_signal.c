@@ -166,9 +166,15 @@ static void
 serve_all(void)
 {
 	/* Acquire: pairs with push(). */
-	struct nursery_token *t = nur_exchange_acq_rel(&queue, NULL), *next;
+	struct nursery_token *t = nur_exchange_acq_rel(&queue, NULL);
+	struct nursery_token *next, *first = NULL;
 
-	for (; t != NULL; t = next) {
+	for (; t != NULL; t = next) {	/* oldest first */
+		next = nur_load_relaxed(&mark_of(t)->next);
+		nur_store_relaxed(&mark_of(t)->next, first);
+		first = t;
+	}
+	for (t = first; t != NULL; t = next) {
 		/* Read first: t may be gone when it has been served. */
 		next = nur_load_relaxed(&mark_of(t)->next);
 		serve(t);

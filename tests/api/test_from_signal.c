@@ -41,6 +41,21 @@ install(struct nursery_token *t)
 	ck_assert_int_eq(sigaction(SIGUSR1, &sa, NULL), 0);
 }
 
+/* A token that a handler cancelled stays until the library's thread has served
+ * it: until all have been, those of this thread.  Oldest first; the kid hears
+ * of it from that thread alone. */
+static void
+await_served(void)
+{
+	struct nursery_token *last = child(NULL), *kid = child(last);
+
+	install(last);
+	raise(SIGUSR1);
+	ck_assert_int_eq(nursery_token_wait(kid, patience()), 0);
+	nursery_token_unref(kid);
+	nursery_token_unref(last);
+}
+
 START_TEST(test_from_signal_level_and_cause_are_there_on_return)
 {
 	struct nursery_token *t = child(NULL);
@@ -62,6 +77,7 @@ START_TEST(test_from_signal_level_and_cause_are_there_on_return)
 	ck_assert_int_le(cause.when, nursery_now());
 	ck_assert(!nursery_token_cancel(t));
 	nursery_token_unref(t);
+	await_served();
 }
 END_TEST
 
@@ -93,6 +109,7 @@ START_TEST(test_from_signal_descendants_follow)
 	nursery_token_unref(d);
 	nursery_token_unref(k);
 	nursery_token_unref(t);
+	await_served();
 }
 END_TEST
 
@@ -118,6 +135,7 @@ START_TEST(test_from_signal_then_cancel_reaches_all)
 		nursery_token_unref(t);
 		nursery_token_unref(g);
 	}
+	await_served();
 }
 END_TEST
 
@@ -139,6 +157,7 @@ START_TEST(test_from_signal_keeps_the_cause_of_a_drain)
 	ck_assert_int_eq(nursery_token_cause(t, NURSERY_ABORT, NULL), 18);
 	nursery_token_unref(t);
 	nursery_token_unref(p);
+	await_served();
 }
 END_TEST
 
@@ -214,6 +233,7 @@ START_TEST(test_from_signal_cancels_many)
 		ck_assert_int_eq(nursery_token_wait(kid[i], patience()), 0);
 		nursery_token_unref(kid[i]);
 	}
+	await_served();
 }
 END_TEST
 
@@ -305,6 +325,7 @@ START_TEST(test_from_signal_race_with_all_that_changes_the_token)
 
 	install(NULL);
 	race_run(&race, &b, rounds(3000));
+	await_served();
 }
 END_TEST
 

@@ -223,8 +223,10 @@ START_TEST(test_start_is_ended_by_a_cancel_of_the_nursery_or_of_the_caller)
 	await_tasks_in("token_wait", 1);
 	nursery_cancel(_i == 0 ? n : callers);
 	ck_assert_int_eq(nursery_close(&callers), _i == 0 ? 0 : ECANCELED);
-	ck_assert_int_eq(s.rc, ECANCELED);
-	ck_assert_int_eq(r.said, ECANCELED);
+	/* Of the nursery's cancel the task may hear first: then it is sooner
+	 * with its word, and both hear that it was. */
+	ck_assert(s.rc == ECANCELED || (s.rc == 0 && _i == 0));
+	ck_assert_int_eq(r.said, s.rc);
 	ck_assert_int_eq(r.ran, 1);
 	ck_assert_int_eq(r.discarded, 0);
 	ck_assert_int_eq(nursery_close(&n), _i == 0 ? ECANCELED : 0);
