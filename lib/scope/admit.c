@@ -8,6 +8,8 @@
 #include "sched/pool.h"
 #include "token/callback.h"
 
+#define TRY_AGAIN	(10 * NURSERY_MS)	/* for a thread */
+
 /* ---- room ---- */
 
 void
@@ -166,6 +168,14 @@ nur_fill_places_locked(struct nursery *n)
 	return rc == 0;
 }
 
+int64_t
+nur_try_again_by(int64_t until)
+{
+	int64_t now = nur_now();
+
+	return now < until - TRY_AGAIN ? now + TRY_AGAIN : until;
+}
+
 /* ---- waiting for room ---- */
 
 /* Sleeps until the room may have changed: 0 or ETIMEDOUT.  Lets the lock go
@@ -203,8 +213,9 @@ give_place_locked(struct nursery *n)
 	nur_room_changed_locked(n);	/* one may want it back */
 }
 
-bool
-nur_give_place(struct nursery_task *caller)
+/* True: the place has to be taken back. */
+static bool
+give_place(struct nursery_task *caller)
 {
 	struct nursery *n = caller->nursery;
 	bool has;
@@ -223,8 +234,8 @@ nur_give_place(struct nursery_task *caller)
 }
 
 /* Told to stop, a member does not wait for another place. */
-void
-nur_take_place_back(struct nursery *n)
+static void
+take_place_back(struct nursery *n)
 {
 	nur_lock(&n->lock);
 	n->returning++;
@@ -233,6 +244,27 @@ nur_take_place_back(struct nursery *n)
 	n->returning--;
 	n->running++;
 	nur_nursery_unlock(n);
+}
+
+void
+nur_pause_begin(struct nur_pause *p, enum nur_op op)
+{
+	struct nursery_task *caller = nur_task_current();
+
+	p->self = nur_thr_peek();
+	if (p->self != NULL)
+		p->op = nur_op_enter(p->self, op, -1);
+	p->gave = caller != NULL && give_place(caller) ? caller->nursery :
+	    NULL;
+}
+
+void
+nur_pause_end(struct nur_pause *p)
+{
+	if (p->gave != NULL)
+		take_place_back(p->gave);
+	if (p->self != NULL)
+		nur_op_leave(p->self, p->op);
 }
 
 /* ---- admission ---- */
@@ -411,7 +443,7 @@ nur_admit(struct nursery *n, struct nursery_task *t, bool try_only,
 			rc = run_inline_or_not(n, t);
 	}
 	if (gave)
-		nur_take_place_back(n);
+		take_place_back(n);
 	return rc;
 }
 

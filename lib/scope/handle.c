@@ -14,8 +14,6 @@
 #include "base/sys.h"
 #include "token/callback.h"
 
-#define TRY_AGAIN	(10 * NURSERY_MS)	/* for a thread */
-
 uint32_t
 nur_task_say(struct nursery_task *t, uint32_t bits)
 {
@@ -62,8 +60,8 @@ nur_task_await(struct nursery_task *t, uint32_t bits, int64_t deadline,
 		}
 		until = deadline;
 		/* N6: nobody ends who could hand his thread on. */
-		if (!nur_look_after(t) && nur_now() < deadline - TRY_AGAIN)
-			until = nur_now() + TRY_AGAIN;
+		if (!nur_look_after(t))
+			until = nur_try_again_by(deadline);
 		rc = nur_futex_wait(&t->state, seen, until);
 	}
 	return 0;
@@ -93,24 +91,16 @@ waits_for_caller(const struct nursery_task *t, const struct nur_thr *self)
 static int
 await_end(struct nursery_task *t, int64_t deadline)
 {
-	struct nur_thr *self = nur_thr_peek();
-	struct nursery_task *caller = nur_task_current();
-	uint32_t op = 0;
-	bool gave;
+	struct nur_pause pause;
 	int rc;
 
 	if ((nur_task_state(t) & NUR_TASK_ENDED) != 0)
 		return 0;
-	if (waits_for_caller(t, self))
+	if (waits_for_caller(t, nur_thr_peek()))
 		return EDEADLK;
-	if (self != NULL)
-		op = nur_op_enter(self, NUR_OP_JOIN, -1);
-	gave = caller != NULL && nur_give_place(caller);
+	nur_pause_begin(&pause, NUR_OP_JOIN);
 	rc = nur_task_await(t, NUR_TASK_ENDED, deadline, NULL);
-	if (gave)
-		nur_take_place_back(caller->nursery);
-	if (self != NULL)
-		nur_op_leave(self, op);
+	nur_pause_end(&pause);
 	return rc;
 }
 

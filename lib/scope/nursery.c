@@ -14,8 +14,6 @@
 
 #include <string.h>
 
-#define TRY_AGAIN	(10 * NURSERY_MS)	/* for a thread, while waiting */
-
 struct nur_mutex nur_registry_lock = NUR_MUTEX_INIT(NUR_RANK_REGISTRY);
 struct nur_link nur_roots = { &nur_roots, &nur_roots };
 void (*nur_signals_release)(struct nursery *n);
@@ -372,9 +370,8 @@ await_locked(struct nursery *n, bool all, int64_t deadline)
 			service_until = nur_stop_services_locked(n);
 		until = deadline < service_until ? deadline : service_until;
 		/* N6: nobody ends who could hand his thread on. */
-		if (!nur_fill_places_locked(n) && n->running == 0 &&
-		    nur_now() < until - TRY_AGAIN)
-			until = nur_now() + TRY_AGAIN;
+		if (!nur_fill_places_locked(n) && n->running == 0)
+			until = nur_try_again_by(until);
 		if (is_done_locked(n, all))
 			break;
 		rc = sleep_till_change_locked(n, until);

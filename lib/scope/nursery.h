@@ -34,6 +34,8 @@
 #define NUR_NAME_MAX	32
 #define NUR_INLINE_COPY	64
 #define NUR_FIRST_ERRORS	16
+#define NUR_FORKED_AND_BACK	127	/* code of ours forked, and the child
+					 * came back from it: its status */
 
 enum nur_nursery_state { NUR_OPEN, NUR_CLOSING, NUR_CLOSED };
 
@@ -270,10 +272,19 @@ void nur_requeue(struct nursery *n, struct nursery_task *t);
 /* Gives threads to queued tasks that have places; false if one was not to be
  * had.  Lock held; it is let go meanwhile. */
 bool nur_fill_places_locked(struct nursery *n);
-/* The caller's task gives its place away while it waits for another: true,
- * and the place has to be taken back. */
-bool nur_give_place(struct nursery_task *caller);
-void nur_take_place_back(struct nursery *n);
+/* For who waits until `until` and had false of the above: when to try again,
+ * if nobody is there who could hand his thread on (N6). */
+int64_t nur_try_again_by(int64_t until);
+
+/* A wait for a task: the dump shows `op`, and a member of a nursery gives its
+ * place away meanwhile. */
+struct nur_pause {
+	struct nur_thr *self;
+	struct nursery *gave;	/* the place is to be taken back; or NULL */
+	uint32_t op;
+};
+void nur_pause_begin(struct nur_pause *p, enum nur_op op);
+void nur_pause_end(struct nur_pause *p);
 /* Discards t if it is in the queue still.  Lock held; it is let go
  * meanwhile. */
 void nur_drop_queued_locked(struct nursery *n, struct nursery_task *t);

@@ -62,32 +62,13 @@ await_or_cancel(struct nursery_task *t, int64_t deadline)
 	return t->result != 0 ? t->result : NO_HANDSHAKE;
 }
 
+/* The wait is told of what would end it. */
 static int
 await_start(struct nursery_task *t, int64_t deadline)
 {
-	struct nursery_task *caller = nur_task_current();
-	struct nur_thr *self = nur_thr_peek();
-	uint32_t op = 0;
-	bool gave;
-	int rc;
-
-	if (self != NULL)
-		op = nur_op_enter(self, NUR_OP_START, -1);
-	gave = caller != NULL && nur_give_place(caller);
-	rc = await_or_cancel(t, deadline);
-	if (gave)
-		nur_take_place_back(caller->nursery);
-	if (self != NULL)
-		nur_op_leave(self, op);
-	return rc;
-}
-
-/* The wait is told of what would end it. */
-static int
-await_start_and_cancel(struct nursery_task *t, int64_t deadline)
-{
 	struct nursery_callback own = { { { 0 } } }, callers = { { { 0 } } };
 	struct nursery_task *caller = nur_task_current();
+	struct nur_pause pause;
 	int rc;
 
 	(void)nur_token_tell(t->token, NURSERY_CANCEL, &own,
@@ -95,7 +76,9 @@ await_start_and_cancel(struct nursery_task *t, int64_t deadline)
 	if (caller != NULL)
 		(void)nur_token_tell(caller->token, NURSERY_CANCEL, &callers,
 		    nur_task_look_again, t);
-	rc = await_start(t, deadline);
+	nur_pause_begin(&pause, NUR_OP_START);
+	rc = await_or_cancel(t, deadline);
+	nur_pause_end(&pause);
 	nursery_callback_remove(&own);
 	nursery_callback_remove(&callers);
 	return rc;
@@ -146,7 +129,7 @@ nursery_start(struct nursery *n, const struct nursery_task_attr *attr,
 		discard_refused(attr, arg);
 		return rc;
 	}
-	rc = await_start_and_cancel(t, deadline);
+	rc = await_start(t, deadline);
 	if (rc == 0 && out_value != NULL)
 		*out_value = t->more.value;
 	nursery_task_unref(t);

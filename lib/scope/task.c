@@ -18,7 +18,6 @@
 
 #define IDS_AT_ONCE	256
 #define ENDED_BY_EXIT	ENOTRECOVERABLE	/* a task called pthread_exit */
-#define FORKED_AND_BACK	127	/* a task forked, and the child returned */
 
 static struct nur_slab task_slab = NUR_SLAB_INIT("task", NUR_SLAB_TASK,
     sizeof(struct nursery_task), 0);
@@ -445,7 +444,7 @@ exited(void *task)
 	size_t stack_size;
 
 	if (nur_inherited(t))
-		_exit(FORKED_AND_BACK);
+		_exit(NUR_FORKED_AND_BACK);
 	stack_size = n->attr.stack_size;
 	t->result = ENDED_BY_EXIT;
 	nur_nursery_opener_ends(self, host_of_left_open(t));
@@ -468,7 +467,7 @@ run_on(struct nur_thr *self, struct nursery_task *t)
 	t->result = t->fn(t->token, t->arg);
 	pthread_cleanup_pop(0);
 	if (nur_inherited(t))
-		_exit(FORKED_AND_BACK);
+		_exit(NUR_FORKED_AND_BACK);
 	if (t->result == 0 && left_open(self, t))
 		t->result = ENOTEMPTY;
 	nur_nursery_opener_ends(self, host_of_left_open(t));
