@@ -5,6 +5,7 @@
 
 #include "base/sys.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -14,6 +15,13 @@ const char *const nur_op_names[NUR_OP_COUNT] = {
 	"wait", "close", "blocking", "callback", "cond_wait", "sem_wait",
 	"channel_send", "channel_recv", "join", "start", "waitpid"
 };
+
+void
+nur_op_text(char to[NUR_OP_TEXT], uint32_t op, int fd)
+{
+	(void)snprintf(to, NUR_OP_TEXT, fd >= 0 ? "%s(fd %d)" : "%s",
+	    nur_op_names[op & ~NUR_OP_BUSY], fd);
+}
 
 void (*nur_thr_exit_hook[NUR_EXITS])(struct nur_thr *self);
 

@@ -192,6 +192,10 @@ nur_thr_count(struct nur_thr *self, enum nur_slab_kind kind, int change)
 	    &self->live[kind]) + change);
 }
 
+/* The call that op says, with its descriptor if there is one, in words. */
+#define NUR_OP_TEXT	48
+void nur_op_text(char to[NUR_OP_TEXT], uint32_t op, int fd);
+
 /* Calls fn for each thread, in whose record it may read what is atomic. */
 void nur_thr_each(void (*fn)(const struct nur_thr *thr, void *arg), void *arg);
 int64_t nur_thr_sum_live(enum nur_slab_kind kind);

@@ -21,11 +21,11 @@ print_age(FILE *to, int64_t since, int64_t now)
 static void
 print_call(FILE *to, uint32_t op, int fd)
 {
-	if ((op & NUR_OP_BUSY) != 0)
-		(void)fputs(" busy", to);
-	(void)fprintf(to, " in %s", nur_op_names[op & ~NUR_OP_BUSY]);
-	if (fd >= 0)
-		(void)fprintf(to, "(fd %d)", fd);
+	char text[NUR_OP_TEXT];
+
+	nur_op_text(text, op, fd);
+	(void)fprintf(to, " %sin %s", (op & NUR_OP_BUSY) != 0 ? "busy " : "",
+	    text);
 }
 
 static void

@@ -151,19 +151,20 @@ static void
 say_where(char *to, size_t size, const struct nur_thr *thr)
 {
 	uint32_t op = nur_load_relaxed(&thr->op);
-	const char *name = nur_op_names[op & ~NUR_OP_BUSY];
 	int fd = nur_load_relaxed(&thr->op_fd), n = 0;
+	char text[NUR_OP_TEXT];
 
 	if (op == NUR_OP_RUN || op == NUR_OP_BLOCKING)
-		n = snprintf(to, size, "%s, ", name);
+		n = snprintf(to, size, "%s, ", nur_op_names[op]);
 	if (n > 0 || op == NUR_OP_NONE) {
 		nur_where(thr->tid, to + n, size - (size_t)n);
 		if (to[n] != '\0')
 			return;
 		fd = -1;
 	}
-	(void)snprintf(to, size, fd >= 0 ? "%s%s(fd %d)" : "%s%s",
-	    (op & NUR_OP_BUSY) != 0 ? "busy in " : "", name, fd);
+	nur_op_text(text, op, fd);
+	(void)snprintf(to, size, "%s%s", (op & NUR_OP_BUSY) != 0 ?
+	    "busy in " : "", text);
 }
 
 static void
