@@ -35,6 +35,8 @@ void nur_futex_gather(uint32_t *word, uint32_t *at);
  * library's own.  0 or EAGAIN.  The caller's signal mask is what it was on
  * every path. */
 int nur_thread_start(void (*fn)(void *), void *arg, size_t stack_size);
+/* For a thread that serves the library, and calls what users registered. */
+#define NUR_SERVANT_STACK	((size_t)256 * 1024)
 
 #ifdef NUR_MODEL
 #include "model_sync.h"

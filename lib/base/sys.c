@@ -79,7 +79,6 @@ nur_close(int fd)
 #define SYS_pidfd_open	434	/* everywhere the same but on Alpha */
 #endif
 
-
 int
 nur_pidfd(int pid)
 {

@@ -29,7 +29,8 @@ void *nur_map_aligned(size_t size);
 
 /* A close-on-exec, non-blocking eventfd, or -1. */
 int nur_eventfd(void);
-/* Makes it readable.  Neither this nor the next is a cancellation point. */
+/* Makes it readable; in a signal handler, too.  Neither this nor the next is
+ * a cancellation point. */
 void nur_eventfd_ring(int fd);
 void nur_close(int fd);
 /* A close-on-exec descriptor for a process, readable at its end, or -1. */

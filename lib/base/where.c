@@ -10,6 +10,8 @@
 
 #include "base/where.h"
 
+#include "base/sys.h"
+
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -57,7 +59,7 @@ read_file(int tid, const char *file, char *to, size_t size)
 	if (fd < 0)
 		return 0;
 	len = syscall(SYS_read, fd, to, size - 1);
-	(void)syscall(SYS_close, fd);
+	nur_close((int)fd);
 	to[len > 0 ? len : 0] = '\0';
 	return strcspn(to, "\n");
 }

@@ -31,8 +31,6 @@
 #include <unistd.h>
 
 #define SIGNALS	65
-#define STACK	((size_t)256 * 1024)
-#define FORKED_AND_BACK	127	/* the status, as a task's */
 
 struct slot {
 	bool taken;
@@ -63,7 +61,6 @@ static int bells[SIGNALS];
 static void
 handler(int signo, siginfo_t *info, void *context)
 {
-	const uint64_t one = 1;
 	int error = errno;
 
 	(void)context;
@@ -72,7 +69,7 @@ handler(int signo, siginfo_t *info, void *context)
 	/* Release: publishes the sender; pairs with the exchange in the relay.
 	 * Several threads may be in here. */
 	(void)nur_fetch_add_acq_rel(&pending[signo], 1);
-	(void)!write(nur_load_relaxed(&bells[signo]), &one, sizeof one);
+	nur_eventfd_ring(nur_load_relaxed(&bells[signo]));
 	errno = error;
 }
 
@@ -152,7 +149,7 @@ call(const struct slot *s, int signo)
 
 	s->fn(signo, s->arg);
 	if (nur_load_relaxed(&nur_generation) != process)
-		_exit(FORKED_AND_BACK);
+		_exit(NUR_FORKED_AND_BACK);
 	if (s->nursery == NULL)
 		return;
 	nur_lock(&signals_lock);
@@ -211,7 +208,7 @@ need_relay_locked(struct relay *r)
 		r->bell = nur_eventfd();
 	if (r->bell < 0)
 		return EMFILE;
-	rc = nur_thread_start(relay_main, r, STACK);
+	rc = nur_thread_start(relay_main, r, NUR_SERVANT_STACK);
 	r->runs = rc == 0;
 	return rc;
 }

@@ -18,13 +18,6 @@
 
 #define FEW	16	/* descriptors polled without an allocation */
 
-static int
-fail(int error)
-{
-	errno = error;
-	return -1;
-}
-
 bool
 nur_fd_nonblocking(int fd)
 {
@@ -91,9 +84,7 @@ poll_with_kick(struct nursery_token *t, struct pollfd *fds, nfds_t nfds,
 static void
 ring(struct nur_thr *thr)
 {
-	const uint64_t one = 1;
-
-	(void)!write(thr->wake_fd, &one, sizeof one);
+	nur_eventfd_ring(thr->wake_fd);
 }
 
 static void
@@ -153,7 +144,7 @@ poll_with_signal(struct nursery_token *t, struct pollfd *fds, nfds_t nfds,
 
 	rc = nur_region_enter(&r, t, NURSERY_NEVER);
 	if (rc != 0)
-		return fail(rc);
+		return nur_fail(rc);
 	do {
 		n = nur_ppoll(fds, nfds, deadline, NULL);
 	} while (n < 0 && errno == EINTR && !nursery_token_is_cancelled(t));
@@ -205,7 +196,7 @@ nur_poll(struct nursery_token *t, struct pollfd *fds, nfds_t nfds,
 	int n, state;
 
 	if (self == NULL)
-		return fail(ENOMEM);
+		return nur_fail(ENOMEM);
 	/* What is registered meanwhile lies on this stack: pthread_cancel has
 	 * to wait. */
 	(void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
@@ -215,7 +206,7 @@ nur_poll(struct nursery_token *t, struct pollfd *fds, nfds_t nfds,
 	(void)pthread_setcancelstate(state, NULL);
 	if (n != 0)
 		return n;
-	return fail(nursery_token_is_cancelled(t) ? ECANCELED : ETIMEDOUT);
+	return nur_fail(nursery_token_is_cancelled(t) ? ECANCELED : ETIMEDOUT);
 }
 
 /* The plain call, which a cancel or the deadline breaks. */
@@ -232,7 +223,7 @@ run_in_region(struct nur_call *c)
 	rc = nur_region_enter(&r, c->token, c->deadline);
 	if (rc != 0) {
 		(void)pthread_setcancelstate(state, NULL);
-		return fail(rc);
+		return nur_fail(rc);
 	}
 	self = r.thr;
 	before = nur_op_enter(self, c->op, c->fd);
@@ -246,7 +237,7 @@ run_in_region(struct nur_call *c)
 	if (rc == EINTR)
 		rc = nursery_token_is_cancelled(c->token) ? ECANCELED :
 		    ETIMEDOUT;
-	return rc != 0 ? fail(rc) : n;
+	return rc != 0 ? nur_fail(rc) : n;
 }
 
 static ssize_t
@@ -318,9 +309,9 @@ nur_call_run(struct nur_call *c)
 
 	if (c->token != NULL) {
 		if (nur_inherited(c->token))
-			return fail(EOWNERDEAD);
+			return nur_fail(EOWNERDEAD);
 		if (nursery_token_is_cancelled(c->token))
-			return fail(ECANCELED);
+			return nur_fail(ECANCELED);
 	}
 	/* A large transfer takes its time though it does not wait. */
 	if (self != NULL)

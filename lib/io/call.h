@@ -25,6 +25,8 @@
 #include "base/thr.h"
 #include "nursery/io.h"
 
+#include <errno.h>
+
 enum nur_way {
 	NUR_NOWAIT,	/* must not block: EAGAIN, or ENOTSUP: cannot promise */
 	NUR_MAY_BLOCK	/* inside an interrupt region: EINTR when broken */
@@ -58,6 +60,14 @@ struct nur_call {
 	pid_t pid;
 	int *status;
 };
+
+/* -1, as the system's calls return it, with errno. */
+static inline int
+nur_fail(int error)
+{
+	errno = error;
+	return -1;
+}
 
 ssize_t nur_call_run(struct nur_call *c);
 /* True if the descriptor has O_NONBLOCK. */

@@ -37,18 +37,12 @@ nursery_poll(struct nursery_token *t, struct pollfd *fds, nfds_t nfds,
 {
 	int n;
 
-	if (t != NULL && nur_inherited(t)) {
-		errno = EOWNERDEAD;
-		return -1;
-	}
-	if (nursery_token_is_cancelled(t)) {
-		errno = ECANCELED;
-		return -1;
-	}
-	if ((fds == NULL && nfds > 0) || nfds > INT_MAX) {
-		errno = EINVAL;
-		return -1;
-	}
+	if (t != NULL && nur_inherited(t))
+		return nur_fail(EOWNERDEAD);
+	if (nursery_token_is_cancelled(t))
+		return nur_fail(ECANCELED);
+	if ((fds == NULL && nfds > 0) || nfds > INT_MAX)
+		return nur_fail(EINVAL);
 	n = nur_poll(t, fds, nfds, deadline, NUR_OP_POLL);
 	return n < 0 && errno == ETIMEDOUT ? 0 : n;
 }
@@ -122,10 +116,8 @@ nursery_readv(struct nursery_token *t, int fd, const struct iovec *iov, int n,
 	size_t total;
 	int rc = measure(iov, n, &total);
 
-	if (rc != 0) {
-		errno = rc;
-		return -1;
-	}
+	if (rc != 0)
+		return nur_fail(rc);
 	return read_vector(t, fd, iov, n, deadline);
 }
 
@@ -259,10 +251,8 @@ nursery_writev(struct nursery_token *t, int fd, const struct iovec *iov,
 		.iov = iov, .iov_count = n };
 	int rc = measure(iov, n, &c.len);
 
-	if (rc != 0) {
-		errno = rc;
-		return -1;
-	}
+	if (rc != 0)
+		return nur_fail(rc);
 	c.fn = c.len > 0 ? do_write : write_nothing;
 	return nur_call_run(&c);
 }
@@ -279,10 +269,8 @@ plain_sendfile(struct nur_call *c, bool nowait)
 static ssize_t
 do_sendfile(struct nur_call *c, enum nur_way way)
 {
-	if (way == NUR_NOWAIT && !c->pollable) {
-		errno = ENOTSUP;
-		return -1;
-	}
+	if (way == NUR_NOWAIT && !c->pollable)
+		return nur_fail(ENOTSUP);
 	return quietly(c, plain_sendfile, false);
 }
 
@@ -354,10 +342,8 @@ do_connect(struct nur_call *c, enum nur_way way)
 	struct pollfd p = { .fd = c->fd, .events = POLLOUT };
 	bool local = c->caddr->sa_family == AF_UNIX;
 
-	if (way == NUR_NOWAIT && !c->pollable) {
-		errno = ENOTSUP;
-		return -1;
-	}
+	if (way == NUR_NOWAIT && !c->pollable)
+		return nur_fail(ENOTSUP);
 	if (c->flags == 0 || local) {
 		c->flags = 1;
 		if (connect(c->fd, c->caddr, (socklen_t)c->len) == 0)
@@ -394,10 +380,8 @@ connect_local(struct nur_call *c)
 		    c->deadline);
 		if (rc == 0 && c->deadline <= nur_now())
 			rc = ETIMEDOUT;
-		if (rc != 0) {
-			errno = rc;
-			return -1;
-		}
+		if (rc != 0)
+			return nur_fail(rc);
 		pause = pause < 16 * NURSERY_MS ? 2 * pause : pause;
 	}
 	return 0;
@@ -411,10 +395,8 @@ nursery_connect(struct nursery_token *t, int fd, const struct sockaddr *addr,
 		.op = NUR_OP_CONNECT, .fd = fd,
 		.fn = do_connect, .caddr = addr, .len = len };
 
-	if (addr == NULL || len < sizeof addr->sa_family) {
-		errno = EINVAL;
-		return -1;
-	}
+	if (addr == NULL || len < sizeof addr->sa_family)
+		return nur_fail(EINVAL);
 	if (addr->sa_family == AF_UNIX && !nursery_token_is_cancelled(t) &&
 	    !(t != NULL && nur_inherited(t)) && nur_fd_nonblocking(fd))
 		return connect_local(&c);

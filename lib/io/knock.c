@@ -9,7 +9,6 @@
 
 #include <string.h>
 
-#define STACK	((size_t)256 * 1024)
 #define LINGER	NURSERY_SECOND	/* the thread leaves when unused this long */
 #define AGAIN	(4 * NURSERY_MS)	/* a few fit into what a cancel may take */
 
@@ -100,7 +99,7 @@ reserve(void)
 
 	nur_lock(&lock);
 	if (!running) {
-		rc = nur_thread_start(knock_main, NULL, STACK);
+		rc = nur_thread_start(knock_main, NULL, NUR_SERVANT_STACK);
 		running = rc == 0;
 	}
 	if (rc == 0)

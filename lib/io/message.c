@@ -14,13 +14,6 @@
 /* These look at once and never wait, by recv(2). */
 #define LOOKS	(MSG_DONTWAIT | MSG_ERRQUEUE | MSG_OOB)
 
-static int
-fail(int error)
-{
-	errno = error;
-	return -1;
-}
-
 /* ---- MSG_WAITALL ---- */
 
 static bool
@@ -180,7 +173,7 @@ nursery_recvmsg(struct nursery_token *t, int fd, struct msghdr *msg,
 		.pollable = true, .once = (flags & LOOKS) != 0 };
 
 	if (msg == NULL)
-		return fail(EINVAL);
+		return nur_fail(EINVAL);
 	return waits_for_all(flags) ? recvmsg_all(&c) : nur_call_run(&c);
 }
 
@@ -202,6 +195,6 @@ nursery_sendmsg(struct nursery_token *t, int fd, const struct msghdr *msg,
 		.pollable = true, .once = (flags & MSG_DONTWAIT) != 0 };
 
 	if (msg == NULL)
-		return fail(EINVAL);
+		return nur_fail(EINVAL);
 	return nur_call_run(&c);
 }

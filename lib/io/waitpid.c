@@ -43,10 +43,8 @@ nursery_waitpid(struct nursery_token *t, pid_t pid, int *status,
 	ssize_t n;
 	int error, state;
 
-	if (pid <= 0) {
-		errno = EINVAL;
-		return -1;
-	}
+	if (pid <= 0)
+		return nur_fail(EINVAL);
 	/* A thread that was told to end must not leave the pidfd open. */
 	(void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
 	n = nur_call_run(&c);

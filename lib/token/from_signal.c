@@ -7,7 +7,6 @@
 #include "base/sys.h"
 #include "token/tree.h"
 
-#define STACK	((size_t)256 * 1024)
 /* Of a time the handler keeps 32 bits, in about a microsecond each: enough to
  * find the whole of it again for an hour. */
 #define TICK_SHIFT	10
@@ -202,7 +201,7 @@ nursery_signal_arm(void)
 
 	nur_lock(&nur_tree_lock);
 	if (!relay_runs) {
-		rc = nur_thread_start(relay_main, NULL, STACK);
+		rc = nur_thread_start(relay_main, NULL, NUR_SERVANT_STACK);
 		relay_runs = rc == 0;
 	}
 	if (rc == 0) {

@@ -10,7 +10,6 @@
 
 #include <string.h>
 
-#define STACK	((size_t)256 * 1024)
 #define LINGER	NURSERY_SECOND	/* the thread leaves when unused this long */
 #define YOUNG	64
 #define YOUNG_SLOT	(SIZE_MAX / 2)	/* a slot from there on is young */
@@ -324,7 +323,7 @@ reserve_locked(size_t n)
 	int rc = grow_locked(reserved + n);
 
 	if (rc == 0 && !running) {
-		rc = nur_thread_start(timer_main, NULL, STACK);
+		rc = nur_thread_start(timer_main, NULL, NUR_SERVANT_STACK);
 		running = rc == 0;
 	}
 	if (rc == 0)
