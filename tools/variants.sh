@@ -246,13 +246,13 @@ variant() { # the work of one, under set -e
 		tested checks
 		;;
 	asan)
-		built asan --disable-shared --with-sanitizer=address,undefined
+		built asan --with-sanitizer=address,undefined
 		tested asan ASAN_OPTIONS=detect_stack_use_after_return=1:detect_leaks=1 \
 		    UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 		linked_with asan __asan_init
 		;;
 	tsan)
-		built tsan --disable-shared --with-sanitizer=thread
+		built tsan --with-sanitizer=thread
 		# Gcc 12's needs addresses where they always were; the tests
 		# start threads in forked children.
 		tested tsan \

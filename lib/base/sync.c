@@ -5,6 +5,7 @@
 
 #include "base/lock.h"
 #include "base/check.h"
+#include "base/poison.h"
 #include "base/signo.h"
 #include "base/sys.h"
 
@@ -140,8 +141,11 @@ nur_raw_mutex_yield(nur_raw_mutex *m)
 void
 nur_futex_wake(uint32_t *word, int count)
 {
+	/* An address only: what lay there may be gone, and nobody reads it. */
+	nur_look_away();
 	(void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL, NULL,
 	    0);
+	nur_look_again();
 }
 
 void
@@ -175,53 +179,32 @@ nur_cond_broadcast(pthread_cond_t *c)
 
 /* ---- threads ---- */
 
-struct start {
-	void (*fn)(void *);
-	void *arg;
-};
-
-static void *
-thread_main(void *p)
+void
+nur_thread_begin(void)
 {
-	struct start s = *(struct start *)p;
 	int old;
 
-	nur_free(p);
 	/* A pthread_cancel sent to one of our threads stays pending. */
 	(void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old);
-	s.fn(s.arg);
-	return NULL;
 }
 
 int
-nur_thread_start(void (*fn)(void *), void *arg, size_t stack_size)
+nur_thread_start(nur_thread_fn *fn, void *arg, size_t stack_size)
 {
-	struct start *s;
 	pthread_attr_t attr;
 	sigset_t block, old;
 	pthread_t id;
 	int rc;
 
-	s = nur_alloc(sizeof *s);
-	if (s == NULL)
-		return EAGAIN;
-	s->fn = fn;
-	s->arg = arg;
-	rc = EAGAIN;
 	if (nur_fault(NUR_RES_THREAD) || pthread_attr_init(&attr) != 0)
-		goto free_start;
+		return EAGAIN;
 	(void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	(void)pthread_attr_setstacksize(&attr, stack_size);
 	nur_signals_for_threads(&block);
 	(void)pthread_sigmask(SIG_SETMASK, &block, &old);
-	if (pthread_create(&id, &attr, thread_main, s) == 0)
-		rc = 0;
+	rc = pthread_create(&id, &attr, fn, arg) == 0 ? 0 : EAGAIN;
 	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
 	(void)pthread_attr_destroy(&attr);
-	if (rc == 0)
-		return 0;
-free_start:
-	nur_free(s);
 	return rc;
 }
 

@@ -31,10 +31,30 @@ void nur_futex_wake(uint32_t *word, int count);
  * call: so the waker is not preempted by each of them. */
 void nur_futex_gather(uint32_t *word, uint32_t *at);
 
+/*
+ * A function that a thread may start with, `entry`, that runs body(arg).
+ * Nothing is allocated for the way there: a fork could not tell whose it is.
+ */
+#ifdef NUR_MODEL
+typedef void nur_thread_fn(void *arg);
+#define NUR_THREAD(entry, body) \
+	static void entry(void *arg) { body(arg); }
+#else
+typedef void *nur_thread_fn(void *arg);
+#define NUR_THREAD(entry, body) \
+	static void *entry(void *arg) \
+	{ \
+		nur_thread_begin(); \
+		body(arg); \
+		return NULL; \
+	}
+void nur_thread_begin(void);
+#endif
+
 /* Starts a detached thread with every asynchronous signal blocked but the
  * library's own.  0 or EAGAIN.  The caller's signal mask is what it was on
  * every path. */
-int nur_thread_start(void (*fn)(void *), void *arg, size_t stack_size);
+int nur_thread_start(nur_thread_fn *fn, void *arg, size_t stack_size);
 /* For a thread that serves the library, and calls what users registered. */
 #define NUR_SERVANT_STACK	((size_t)256 * 1024)
 

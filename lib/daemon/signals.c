@@ -152,6 +152,8 @@ call(const struct slot *s, int signo)
 		_exit(NUR_FORKED_AND_BACK);
 	if (s->nursery == NULL)
 		return;
+	/* First: after the close nothing of it is left. */
+	nursery_unref(s->nursery);
 	nur_lock(&signals_lock);
 	served = NULL;
 	/* Relaxed: moves under the lock; sleepers read it there too. */
@@ -170,11 +172,12 @@ serve(const struct relay *self, int signo)
 	times = fetch(self, signo, &s, &first_time);
 	if (times == 0)
 		return;
-	if (s.fn != NULL)
+	if (s.fn != NULL) {
 		call(&s, signo);
-	else
-		for (i = 0; i < times; i++)
-			stop_by(s.nursery, signo, s.first, first_time + i);
+		return;
+	}
+	for (i = 0; i < times; i++)
+		stop_by(s.nursery, signo, s.first, first_time + i);
 	nursery_unref(s.nursery);
 }
 
@@ -197,6 +200,8 @@ relay_main(void *arg)
 	}
 }
 
+NUR_THREAD(relay_thread, relay_main)
+
 static int
 need_relay_locked(struct relay *r)
 {
@@ -208,7 +213,7 @@ need_relay_locked(struct relay *r)
 		r->bell = nur_eventfd();
 	if (r->bell < 0)
 		return EMFILE;
-	rc = nur_thread_start(relay_main, r, NUR_SERVANT_STACK);
+	rc = nur_thread_start(relay_thread, r, NUR_SERVANT_STACK);
 	r->runs = rc == 0;
 	return rc;
 }

@@ -91,6 +91,8 @@ knock_main(void *unused)
 	}
 }
 
+NUR_THREAD(knock_thread, knock_main)
+
 /* B4: there is a thread as long as somebody waits. */
 static int
 reserve(void)
@@ -99,7 +101,7 @@ reserve(void)
 
 	nur_lock(&lock);
 	if (!running) {
-		rc = nur_thread_start(knock_main, NULL, NUR_SERVANT_STACK);
+		rc = nur_thread_start(knock_thread, NULL, NUR_SERVANT_STACK);
 		running = rc == 0;
 	}
 	if (rc == 0)

@@ -147,6 +147,8 @@ worker_main(void *arg)
 	pthread_cleanup_pop(1);
 }
 
+NUR_THREAD(worker, worker_main)
+
 static int
 start_thread(struct nursery_task *task, size_t stack_size)
 {
@@ -158,7 +160,7 @@ start_thread(struct nursery_task *task, size_t stack_size)
 	thr->handed = task;
 	thr->stack_size = stack_size;
 	count_thread(1);
-	rc = nur_thread_start(worker_main, thr, stack_size);
+	rc = nur_thread_start(worker, thr, stack_size);
 	if (rc != 0) {
 		count_thread(-1);
 		nur_thr_free(thr);

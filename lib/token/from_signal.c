@@ -194,6 +194,8 @@ relay_main(void *arg)
 	}
 }
 
+NUR_THREAD(relay_thread, relay_main)
+
 int
 nursery_signal_arm(void)
 {
@@ -201,7 +203,7 @@ nursery_signal_arm(void)
 
 	nur_lock(&nur_tree_lock);
 	if (!relay_runs) {
-		rc = nur_thread_start(relay_main, NULL, NUR_SERVANT_STACK);
+		rc = nur_thread_start(relay_thread, NULL, NUR_SERVANT_STACK);
 		relay_runs = rc == 0;
 	}
 	if (rc == 0) {

@@ -294,6 +294,8 @@ timer_main(void *arg)
 			;
 }
 
+NUR_THREAD(timer_thread, timer_main)
+
 /* ---- reserving ---- */
 
 static int
@@ -323,7 +325,7 @@ reserve_locked(size_t n)
 	int rc = grow_locked(reserved + n);
 
 	if (rc == 0 && !running) {
-		rc = nur_thread_start(timer_main, NULL, NUR_SERVANT_STACK);
+		rc = nur_thread_start(timer_thread, NULL, NUR_SERVANT_STACK);
 		running = rc == 0;
 	}
 	if (rc == 0)

@@ -174,7 +174,7 @@ nur_futex_gather(uint32_t *word, uint32_t *at)
 }
 
 int
-nur_thread_start(void (*fn)(void *), void *arg, size_t stack_size)
+nur_thread_start(nur_thread_fn *fn, void *arg, size_t stack_size)
 {
 	(void)stack_size;
 	if (nur_fault(NUR_RES_THREAD))
