@@ -6,5 +6,6 @@ EXTRA_DIST += \
 	tools/fresh-machine \
 	tools/plant \
 	tools/test-counts \
-	tools/valgrind.supp \
 	tools/variants.sh
+# For programs that use the library, too.
+dist_pkgdata_DATA = tools/valgrind.supp

@@ -66,6 +66,7 @@ counted() { # counted FOLDER: tests ran there, and none failed
 }
 
 # What may be skipped where: test_lock is about what only a checks build has,
+# functional about signals in time, which ThreadSanitizer withholds,
 # test_api about the shared library.
 may_skip() { # may_skip NAME TEST
 	case $2 in

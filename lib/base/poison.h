@@ -41,16 +41,13 @@
 /*
  * Under valgrind a slot is a heap block: a leaked one is reported as lost,
  * a freed one may not be touched.  The requests cost a few instructions
- * where valgrind does not run.  Between nur_look_away and nur_look_again it
- * reports nothing of the calling thread.
+ * where valgrind does not run.
  */
 #if defined HAVE_VALGRIND_MEMCHECK_H && !defined NUR_ASAN
 #include <valgrind/memcheck.h>
 #define nur_announce_alloc(p, n) \
 	VALGRIND_MALLOCLIKE_BLOCK((p), (n), 0, 0)
 #define nur_announce_free(p)	VALGRIND_FREELIKE_BLOCK((p), 0)
-#define nur_look_away()		VALGRIND_DISABLE_ERROR_REPORTING
-#define nur_look_again()	VALGRIND_ENABLE_ERROR_REPORTING
 #undef nur_unpoison
 #define nur_unpoison(p, n)	VALGRIND_MAKE_MEM_DEFINED((p), (n))
 #undef nur_poison
@@ -58,8 +55,6 @@
 #else
 #define nur_announce_alloc(p, n)	((void)(p), (void)(n))
 #define nur_announce_free(p)	((void)(p))
-#define nur_look_away()		((void)0)
-#define nur_look_again()	((void)0)
 #endif
 
 #define nur_kept(p, n)		((void)(p), (void)(n))
