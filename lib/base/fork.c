@@ -16,6 +16,7 @@ before(void)
 	for (i = 0; i < NUR_FORK_FLOORS; i++)
 		if (floors[i] != NULL)
 			floors[i]->before();
+	nur_thr_before_fork();
 }
 
 static void
@@ -23,6 +24,7 @@ in_parent(void)
 {
 	int i;
 
+	nur_thr_after_fork_in_parent();
 	for (i = NUR_FORK_FLOORS - 1; i >= 0; i--)
 		if (floors[i] != NULL)
 			floors[i]->in_parent();

@@ -28,6 +28,11 @@ void (*nur_thr_exit_hook[NUR_EXITS])(struct nur_thr *self);
 static struct nur_slab records =
     NUR_SLAB_INIT("thread", NUR_SLAB_THREAD, sizeof(struct nur_thr), 0);
 
+/* Waits for descriptors are woken by an eventfd, which takes half the time of a
+ * signal, in so many threads of the pool at most. */
+#define MOST_WAKE_FDS	64
+static uint32_t wake_fds;	/* atomic */
+
 static struct nur_mutex list_lock = NUR_MUTEX_INIT(NUR_RANK_THR);
 /* under list_lock */
 static struct nur_link threads = { &threads, &threads };
@@ -48,6 +53,41 @@ unlist_thread(struct nur_thr *thr)
 	nur_unlock(&list_lock);
 }
 
+/* Threads of the pool can be many; the program's descriptors are not ours. */
+static bool
+may_have_fd(const struct nur_thr *self)
+{
+	/* Relaxed: a few more than that do no harm. */
+	return !nur_thr_is_worker(self) ||
+	    nur_load_relaxed(&wake_fds) < MOST_WAKE_FDS;
+}
+
+int
+nur_thr_wake_fd(struct nur_thr *self)
+{
+	if (self->wake_fd >= 0 || !may_have_fd(self))
+		return self->wake_fd;
+	/* Relaxed: read by others only in a forked child. */
+	nur_store_relaxed(&self->wake_fd, nur_eventfd());
+	self->rang = false;
+	if (self->wake_fd >= 0 && nur_thr_is_worker(self))
+		(void)nur_fetch_add_relaxed(&wake_fds, 1);
+	return self->wake_fd;
+}
+
+static void
+close_wake_fd(struct nur_thr *self)
+{
+	int fd = nur_load_relaxed(&self->wake_fd);
+
+	if (fd < 0)
+		return;
+	(void)close(fd);
+	nur_store_relaxed(&self->wake_fd, -1);
+	if (nur_thr_is_worker(self))
+		(void)nur_fetch_add_relaxed(&wake_fds, UINT32_MAX);
+}
+
 void
 nur_thr_ends(void *p)
 {
@@ -64,8 +104,7 @@ nur_thr_ends(void *p)
 	nur_tls_set(NULL);
 	nur_slab_thread_ends(self);
 	unlist_thread(self);
-	if (self->wake_fd >= 0)
-		(void)close(self->wake_fd);
+	close_wake_fd(self);
 	nur_slab_put(&records, self);
 }
 
@@ -198,14 +237,6 @@ nur_thr_await_late(struct nur_thr *self)
 	nur_store_relaxed(&self->late, 0);
 }
 
-int
-nur_thr_wake_fd(struct nur_thr *self)
-{
-	if (self->wake_fd < 0)
-		self->wake_fd = nur_eventfd();
-	return self->wake_fd;
-}
-
 void
 nur_thr_each(void (*fn)(const struct nur_thr *thr, void *arg), void *arg)
 {
@@ -232,20 +263,33 @@ nur_thr_sum_live(enum nur_slab_kind kind)
 }
 
 void
+nur_thr_before_fork(void)
+{
+	nur_lock(&list_lock);
+}
+
+void
+nur_thr_after_fork_in_parent(void)
+{
+	nur_unlock(&list_lock);
+}
+
+void
 nur_thr_after_fork(void)
 {
 	struct nur_thr *self = nur_tls_get();
+	struct nur_link *l;
 
-	nur_mutex_init(&list_lock, NUR_RANK_THR);
+	/* The parent reads from the same eventfds. */
+	NUR_LIST_FOREACH(l, &threads)
+		close_wake_fd(NUR_CONTAINER(l, struct nur_thr, all));
+	nur_unlock(&list_lock);
 	nur_slab_after_fork(&records);
 	nur_list_init(&threads);
 	if (self == NULL)
 		return;
 	/* The record is the parent's memory and goes on serving us. */
 	self->tid = nur_gettid();
-	if (self->wake_fd >= 0)
-		(void)close(self->wake_fd);
-	self->wake_fd = -1;
 	self->wake = NULL;
 	nur_store_relaxed(&self->late, 0);
 	self->vacant.count = 0;

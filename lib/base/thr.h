@@ -79,7 +79,9 @@ struct nur_thr {
 	int op_fd;
 	/* constant while the thread lives */
 	int tid;
-	int wake_fd;		/* eventfd, -1 until first needed */
+	int wake_fd;		/* eventfd, -1 until first needed; atomic: a
+				 * forked child closes those of all */
+	bool rang;		/* the thread's own: it is to be emptied */
 	uint64_t system_thread;	/* pthread_t, for tgkill's library twin */
 	/* the thread's own; read, too, by who has a callback of it to run */
 	void (*wake)(struct nur_thr *self);	/* NULL: nur_unpark() does */
@@ -157,7 +159,8 @@ void nur_thr_late_ends(struct nur_thr *thr);
 /* Until no call is under way: what it does has been done. */
 void nur_thr_await_late(struct nur_thr *self);
 
-/* The thread's eventfd, made on first use; -1 without a descriptor. */
+/* The thread's eventfd, made on first use.  -1 without a descriptor, and for a
+ * thread of the pool when enough of them have one. */
 int nur_thr_wake_fd(struct nur_thr *self);
 
 /* What runs when a thread ends: the scope's closes what the thread opened,
@@ -199,6 +202,8 @@ void nur_op_text(char to[NUR_OP_TEXT], uint32_t op, int fd);
 /* Calls fn for each thread, in whose record it may read what is atomic. */
 void nur_thr_each(void (*fn)(const struct nur_thr *thr, void *arg), void *arg);
 int64_t nur_thr_sum_live(enum nur_slab_kind kind);
+void nur_thr_before_fork(void);
+void nur_thr_after_fork_in_parent(void);
 void nur_thr_after_fork(void);
 
 #endif

@@ -26,7 +26,7 @@ nur_fd_nonblocking(int fd)
 	return flags >= 0 && (flags & O_NONBLOCK) != 0;
 }
 
-/* ---- on the library's threads: the signal ---- */
+/* ---- on the library's threads that have no descriptor: the signal ---- */
 
 static void
 kick(struct nur_thr *thr)
@@ -78,7 +78,8 @@ poll_with_kick(struct nursery_token *t, struct pollfd *fds, nfds_t nfds,
 	return n < 0 && error == EINTR ? 0 : n;
 }
 
-/* ---- on other threads: a descriptor, else the signal again and again ---- */
+/* ---- a descriptor wakes; on other threads that have none, the signal, again
+ * and again ---- */
 
 /* A cancel that arrives during ppoll makes the wake descriptor readable. */
 static void
@@ -87,22 +88,26 @@ ring(struct nur_thr *thr)
 	nur_eventfd_ring(thr->wake_fd);
 }
 
+/* Not before the next wait: who was cancelled is in a hurry. */
 static void
-silence(const struct nur_thr *self)
+silence(struct nur_thr *self)
 {
 	uint64_t rings;
 
-	(void)!read(self->wake_fd, &rings, sizeof rings);
+	if (self->rang)
+		(void)!read(self->wake_fd, &rings, sizeof rings);
+	self->rang = false;
 }
 
 /* It was for an earlier wait, and nothing else has happened. */
 static bool
 rang_late(struct nursery_token *t, const struct pollfd *all, nfds_t nfds,
-    int n, const struct nur_thr *self)
+    int n, struct nur_thr *self)
 {
 	if (n != 1 || all[nfds].revents == 0 || nur_token_level(t) >=
 	    NURSERY_CANCEL)
 		return false;
+	self->rang = true;
 	silence(self);
 	return true;
 }
@@ -117,6 +122,7 @@ poll_with_wake(struct nursery_token *t, struct pollfd *all, nfds_t nfds,
 	all[nfds].fd = self->wake_fd;
 	all[nfds].events = POLLIN;
 	all[nfds].revents = 0;
+	silence(self);
 	self->wake = ring;
 	(void)nur_token_tell(t, NURSERY_CANCEL, &cb, NULL, self);
 	do {
@@ -127,7 +133,7 @@ poll_with_wake(struct nursery_token *t, struct pollfd *all, nfds_t nfds,
 	nursery_callback_remove(&cb);
 	self->wake = NULL;
 	if (n > 0 && all[nfds].revents != 0) {
-		silence(self);
+		self->rang = true;
 		n--;
 	}
 	errno = error;
@@ -157,34 +163,66 @@ poll_with_signal(struct nursery_token *t, struct pollfd *fds, nfds_t nfds,
 }
 
 static int
+poll_plainly(struct pollfd *fds, nfds_t nfds, int64_t deadline)
+{
+	int n;
+
+	do {
+		n = nur_ppoll(fds, nfds, deadline, NULL);
+	} while (n < 0 && errno == EINTR);
+	return n;
+}
+
+static int
+poll_copied(struct nursery_token *t, struct pollfd *fds, struct pollfd *all,
+    nfds_t nfds, int64_t deadline, struct nur_thr *self)
+{
+	int n;
+
+	if (nfds > 0)
+		memcpy(all, fds, nfds * sizeof *fds);
+	n = poll_with_wake(t, all, nfds, deadline, self);
+	if (nfds > 0)
+		memcpy(fds, all, nfds * sizeof *fds);
+	return n;
+}
+
+static int
+poll_few(struct nursery_token *t, struct pollfd *fds, nfds_t nfds,
+    int64_t deadline, struct nur_thr *self)
+{
+	struct pollfd all[FEW + 1];
+
+	return poll_copied(t, fds, all, nfds, deadline, self);
+}
+
+static int
+poll_many(struct nursery_token *t, struct pollfd *fds, nfds_t nfds,
+    int64_t deadline, struct nur_thr *self)
+{
+	struct pollfd *all = NULL;
+	int n;
+
+	if (nur_thr_wake_fd(self) >= 0)
+		all = nur_alloc((nfds + 1) * sizeof *all);
+	if (all == NULL)
+		return poll_with_signal(t, fds, nfds, deadline);
+	n = poll_copied(t, fds, all, nfds, deadline, self);
+	nur_free(all);
+	return n;
+}
+
+static int
 poll_any(struct nursery_token *t, struct pollfd *fds, nfds_t nfds,
     int64_t deadline, struct nur_thr *self)
 {
-	struct pollfd few[FEW + 1], *all = few;
-	int n;
-
-	if (t == NULL) {
-		do {
-			n = nur_ppoll(fds, nfds, deadline, NULL);
-		} while (n < 0 && errno == EINTR);
-		return n;
-	}
+	if (t == NULL)
+		return poll_plainly(fds, nfds, deadline);
+	if (nfds <= FEW && nur_thr_wake_fd(self) >= 0)
+		return poll_few(t, fds, nfds, deadline, self);
 	if (nur_thr_is_worker(self) && nur_interrupt_install() == 0)
 		return poll_with_kick(t, fds, nfds, deadline, self);
-	if (nfds > FEW)
-		all = nur_alloc((nfds + 1) * sizeof *all);
-	if (all == NULL || nur_thr_wake_fd(self) < 0) {
-		n = poll_with_signal(t, fds, nfds, deadline);
-	} else {
-		if (nfds > 0)
-			memcpy(all, fds, nfds * sizeof *fds);
-		n = poll_with_wake(t, all, nfds, deadline, self);
-		if (nfds > 0)
-			memcpy(fds, all, nfds * sizeof *fds);
-	}
-	if (all != few)
-		nur_free(all);
-	return n;
+	return poll_many(t, fds, nfds, deadline, self);
 }
 
 int
