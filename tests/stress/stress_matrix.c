@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Every call that blocks, against everything that ends it: a cancel of the
- * nursery, its own deadline, an ancestor's, a drain, which ends none; and
- * against a rival that gives it what it waits for.  All three happen at once.
+ * nursery, from a signal handler, too, its own deadline, an ancestor's, a
+ * drain, which ends none; and against a rival that gives it what it waits for.  All three happen at once.
  * The call returns a documented code, and what was given is either what it
  * took or still there: never both, never neither.
  */
@@ -12,10 +12,12 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,7 +25,9 @@
 #define BYTES	16	/* written at a time */
 #define SOON	40000	/* ns */
 
-enum end { CANCEL, OWN_DEADLINE, ANCESTORS_DEADLINE, DRAIN, ENDS };
+enum end {
+	CANCEL, FROM_HANDLER, OWN_DEADLINE, ANCESTORS_DEADLINE, DRAIN, ENDS
+};
 
 struct world;
 struct row {
@@ -44,7 +48,16 @@ struct world {
 	struct nursery_token *token;	/* below n's */
 	int fd[2], file, listener, peer, got_fd;
 	struct sockaddr_in to;
+	struct sockaddr_un path;
+	socklen_t path_len;
+	int waiting[2];		/* connections that fill the backlog */
 	pid_t child;
+	sem_t posts;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	int there;		/* under lock */
+	struct nursery_channel *channel;
+	struct nursery_task *task;
 	size_t filled, taken, marks, wrote;
 	struct gate gate;
 	struct nursery *small;
@@ -388,6 +401,61 @@ check_connection(struct world *w)
 	close(fd);
 }
 
+/* A backlog that is full, of a socket that has a name but no file. */
+static void
+make_full_backlog(struct world *w)
+{
+	int i;
+
+	w->path_len = sizeof(sa_family_t);
+	w->path = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	w->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	ck_assert_int_eq(bind(w->listener, (struct sockaddr *)&w->path,
+	    w->path_len), 0);
+	w->path_len = sizeof w->path;
+	ck_assert_int_eq(getsockname(w->listener, (struct sockaddr *)&w->path,
+	    &w->path_len), 0);
+	ck_assert_int_eq(listen(w->listener, 0), 0);
+	for (i = 0; i < 2; i++) {
+		w->waiting[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK |
+		    SOCK_CLOEXEC, 0);
+		(void)connect(w->waiting[i], (struct sockaddr *)&w->path,
+		    w->path_len);
+	}
+	w->peer = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+}
+
+static void
+give_backlog(struct world *w)
+{
+	w->got_fd = accept(w->listener, NULL, NULL);
+}
+
+static int
+call_connect(struct world *w, struct nursery_token *t, int64_t by)
+{
+	return error_of(nursery_connect(t, w->peer, (const struct sockaddr *)
+	    &w->path, w->path_len, by));
+}
+
+/* The one that filled the backlog, and ours if it says so. */
+static void
+check_backlog(struct world *w)
+{
+	int fd, pending = 0;
+
+	ck_assert_int_ge(w->got_fd, 0);
+	close(w->got_fd);
+	fcntl(w->listener, F_SETFL, O_NONBLOCK);
+	while ((fd = accept(w->listener, NULL, NULL)) >= 0) {
+		pending++;
+		close(fd);
+	}
+	ck_assert_int_eq(pending, w->rc == 0);
+	close(w->waiting[0]);
+	close(w->waiting[1]);
+}
+
 /* ---- children ---- */
 
 static void
@@ -469,16 +537,194 @@ call_token_wait_level(struct world *w, struct nursery_token *t, int64_t by)
 	    rc;
 }
 
+/* ---- plain objects ---- */
+
 static void
-make_gate_task(struct world *w)
+make_semaphore(struct world *w)
+{
+	ck_assert_int_eq(sem_init(&w->posts, 0, 0), 0);
+}
+
+static void
+give_post(struct world *w)
+{
+	(void)sem_post(&w->posts);
+}
+
+static int
+call_sem_wait(struct world *w, struct nursery_token *t, int64_t by)
+{
+	return nursery_sem_wait(t, &w->posts, by);
+}
+
+static void
+check_post(struct world *w)
+{
+	int posts = -1;
+
+	sem_getvalue(&w->posts, &posts);
+	ck_assert_int_eq(posts, w->rc != 0);
+	sem_destroy(&w->posts);
+}
+
+static void
+make_condition(struct world *w)
+{
+	pthread_mutex_init(&w->lock, NULL);
+	pthread_cond_init(&w->changed, NULL);
+}
+
+static void
+give_signal(struct world *w)
+{
+	pthread_mutex_lock(&w->lock);
+	w->there = 1;
+	pthread_cond_signal(&w->changed);
+	pthread_mutex_unlock(&w->lock);
+}
+
+static int
+call_cond_wait(struct world *w, struct nursery_token *t, int64_t by)
+{
+	int rc = 0;
+
+	pthread_mutex_lock(&w->lock);
+	while (w->there == 0 && rc == 0)
+		rc = nursery_cond_wait(t, &w->changed, &w->lock, by);
+	if (rc == 0)
+		w->there--;
+	pthread_mutex_unlock(&w->lock);
+	return rc;
+}
+
+static void
+check_condition(struct world *w)
+{
+	ck_assert_int_eq(w->there, w->rc != 0);
+	ck_assert_int_eq(pthread_cond_destroy(&w->changed), 0);
+	ck_assert_int_eq(pthread_mutex_destroy(&w->lock), 0);
+}
+
+/* ---- channels ---- */
+
+static void
+make_channel(struct world *w)
+{
+	ck_assert_int_eq(nursery_channel_new(&w->channel, 1, 1), 0);
+}
+
+static int
+send_item(struct world *w, struct nursery_token *t, char item, int64_t by)
+{
+	return nursery_channel_send(t, w->channel, &item, by);
+}
+
+/* 0, or the item. */
+static char
+item_there(struct world *w)
+{
+	char item = 0;
+
+	(void)nursery_channel_recv(NULL, w->channel, &item, 0);
+	return item;
+}
+
+static void
+make_full_channel(struct world *w)
+{
+	make_channel(w);
+	ck_assert_int_eq(send_item(w, NULL, 'f', 0), 0);
+}
+
+static void
+give_item(struct world *w)
+{
+	(void)send_item(w, NULL, 'x', NURSERY_NEVER);
+}
+
+static void
+give_place(struct world *w)
+{
+	w->taken = item_there(w) == 'f';
+}
+
+static int
+call_channel_recv(struct world *w, struct nursery_token *t, int64_t by)
+{
+	char item = 0;
+	int rc = nursery_channel_recv(t, w->channel, &item, by);
+
+	return item == (rc == 0 ? 'x' : 0) ? rc : EBADMSG;
+}
+
+static int
+call_channel_send(struct world *w, struct nursery_token *t, int64_t by)
+{
+	return send_item(w, t, 'x', by);
+}
+
+static void
+check_received(struct world *w)
+{
+	ck_assert_int_eq(item_there(w), w->rc == 0 ? 0 : 'x');
+	nursery_channel_free(w->channel);
+}
+
+static void
+check_sent(struct world *w)
+{
+	ck_assert_uint_eq(w->taken, 1);
+	ck_assert_int_eq(item_there(w), w->rc == 0 ? 'x' : 0);
+	ck_assert_int_eq(item_there(w), 0);
+	nursery_channel_free(w->channel);
+}
+
+/* ---- a system call of the program's own ---- */
+
+static int
+read_a_byte(void *ctx)
+{
+	struct world *w = ctx;
+	char byte;
+	ssize_t n;
+
+	do {
+		n = read(w->fd[0], &byte, 1);
+	} while (n < 0 && errno == EINTR && !nursery_token_is_cancelled(
+	    w->token));
+	return n == 1 ? 0 : ECANCELED;
+}
+
+static int
+call_token_run(struct world *w, struct nursery_token *t, int64_t by)
+{
+	int result = EBADMSG, rc;
+
+	(void)by;
+	rc = nursery_token_run(t, read_a_byte, w, &result);
+	return rc != 0 ? rc : result;
+}
+
+/* ---- tasks ---- */
+
+static void
+make_small(struct world *w)
 {
 	struct nursery_attr a = NURSERY_ATTR_INIT;
 
+	a.flags = NURSERY_UNBOUND;
 	a.max_running = 1;
 	a.max_queued = 1;
 	gate_init(&w->gate);
 	ck_assert_int_eq(nursery_open_child(&w->small, w->n, &a), 0);
-	ck_assert_int_eq(nursery_spawn(w->small, task_at_gate, &w->gate), 0);
+}
+
+static void
+make_gate_task(struct world *w)
+{
+	make_small(w);
+	ck_assert_int_eq(nursery_spawn_with(w->small, NULL, task_at_gate,
+	    &w->gate, &w->task), 0);
 	gate_await(&w->gate, 1);
 }
 
@@ -511,12 +757,80 @@ call_spawn(struct world *w, struct nursery_token *t, int64_t by)
 	return nursery_spawn(w->small, task_count, &w->ran);
 }
 
+static int
+call_task_wait(struct world *w, struct nursery_token *t, int64_t by)
+{
+	(void)t;
+	return nursery_task_wait(w->task, by);
+}
+
+static int
+call_task_join(struct world *w, struct nursery_token *t, int64_t by)
+{
+	int result = -1, rc;
+
+	(void)t;
+	(void)by;
+	rc = nursery_task_join(&w->task, &result);
+	return rc != 0 || (result == 0 && w->task == NULL) ? rc : EBADMSG;
+}
+
+static int
+call_close(struct world *w, struct nursery_token *t, int64_t by)
+{
+	int rc;
+
+	(void)t;
+	(void)by;
+	rc = nursery_close(&w->small);
+	return w->small == NULL ? rc : EBADMSG;
+}
+
+static int
+task_that_starts(struct nursery_token *t, void *ctx)
+{
+	struct world *w = ctx;
+
+	(void)task_at_gate(t, &w->gate);
+	return nursery_started(&w->ran);
+}
+
+static void
+count_discarded(void *ctx)
+{
+	struct world *w = ctx;
+
+	w->filled++;
+}
+
+static int
+call_start(struct world *w, struct nursery_token *t, int64_t by)
+{
+	struct nursery_task_attr a = NURSERY_TASK_ATTR_INIT;
+	void *value = NULL;
+	int rc;
+
+	(void)t;
+	a.discard = count_discarded;
+	rc = nursery_start(w->small, &a, task_that_starts, w, &value, by);
+	return value == (rc == 0 ? &w->ran : NULL) ? rc : EBADMSG;
+}
+
 static void
 check_closes(struct world *w)
 {
 	int rc = nursery_close(&w->small);
 
 	ck_assert(rc == 0 || rc == ECANCELED);
+	nursery_task_unref(w->task);
+}
+
+/* It ran, or it was discarded. */
+static void
+check_started(struct world *w)
+{
+	ck_assert_uint_eq((size_t)w->gate.arrived + w->filled, 1);
+	check_closes(w);
 }
 
 static void
@@ -524,6 +838,7 @@ check_spawned(struct world *w)
 {
 	int rc = nursery_close(&w->small);
 
+	nursery_task_unref(w->task);
 	/* What a cancel finds queued does not run. */
 	if (rc == 0)
 		ck_assert_int_eq(counted(&w->ran), 1 + (w->rc == 0));
@@ -553,18 +868,37 @@ static const struct row rows[] = {
 		check_marks, 0 },
 	{ "accept", make_listener, call_accept, give_connection,
 		check_connection, 0 },
+	{ "connect", make_full_backlog, call_connect, give_backlog,
+		check_backlog, 0 },
 	{ "waitpid", make_child, call_waitpid, give_death, check_child, 0 },
+	{ "sem_wait", make_semaphore, call_sem_wait, give_post, check_post,
+		0 },
+	{ "cond_wait", make_condition, call_cond_wait, give_signal,
+		check_condition, 0 },
+	{ "channel_recv", make_channel, call_channel_recv, give_item,
+		check_received, 0 },
+	{ "channel_send", make_full_channel, call_channel_send, give_place,
+		check_sent, 0 },
+	{ "token_run", make_pipe, call_token_run, give_byte, check_byte, 1 },
 	{ "token_wait", nothing, call_token_wait, give_cancel, nothing, 0 },
 	{ "token_wait_level", nothing, call_token_wait_level, give_cancel,
 		nothing, 0 },
 	{ "wait", make_gate_task, call_nursery_wait, give_end, check_closes,
 		0 },
+	{ "task_wait", make_gate_task, call_task_wait, give_end, check_closes,
+		0 },
+	{ "task_join", make_gate_task, call_task_join, give_end, check_closes,
+		1 },
+	{ "close", make_gate_task, call_close, give_end, check_closes, 1 },
+	{ "start", make_small, call_start, give_end, check_started, 0 },
 	{ "spawn", make_full_nursery, call_spawn, give_end, check_spawned,
 		1 },
 };
 #define ROWS	((int)(sizeof rows / sizeof rows[0]))
 
 /* ---- the race ---- */
+
+static struct nursery_token *to_cancel;	/* by the handler */
 
 static void
 before(void *ctx, struct rng *r)
@@ -585,6 +919,7 @@ before(void *ctx, struct rng *r)
 	w->n = open_root(NULL);
 	w->token = new_token(nursery_token_of(w->n));
 	row->make(w);
+	to_cancel = nursery_token_of(w->n);
 	if (end == OWN_DEADLINE)
 		w->by = nursery_after(rng_below(r, SOON));
 	w->rc = -1;
@@ -620,12 +955,21 @@ caller(void *ctx, struct rng *r)
 }
 
 static void
+cancel_in_handler(int signo)
+{
+	(void)signo;
+	nursery_token_cancel_from_signal(to_cancel);
+}
+
+static void
 ender(void *ctx, struct rng *r)
 {
 	struct world *w = ctx;
 
 	if (w->end == CANCEL)
 		nursery_cancel(w->n);
+	else if (w->end == FROM_HANDLER)
+		raise(SIGUSR1);
 	else if (w->end == ANCESTORS_DEADLINE)
 		(void)nursery_token_set_deadline(nursery_token_of(w->n),
 		    nursery_after(rng_below(r, SOON)));
@@ -642,25 +986,33 @@ giver(void *ctx, struct rng *r)
 	w->row->give(w);
 }
 
+/* Of a task, a nursery or a token: no cancel ends the wait itself. */
+static bool
+waits_for_an_end(const struct row *row)
+{
+	return row->call == call_token_wait ||
+	    row->call == call_token_wait_level ||
+	    row->call == call_nursery_wait || row->call == call_task_wait ||
+	    row->call == call_task_join;
+}
+
 /* The codes of the contract. */
 static bool
 documented(const struct world *w)
 {
-	bool waits_for_token = w->row->call == call_token_wait ||
-	    w->row->call == call_token_wait_level;
-
 	if (w->row->call == call_sleep)
-		return w->rc == (w->end == CANCEL || w->end ==
-		    ANCESTORS_DEADLINE ? ECANCELED : 0);
+		return w->rc == (w->end == DRAIN || w->end == OWN_DEADLINE ?
+		    0 : ECANCELED);
 	if (w->rc == 0)
 		return true;
 	if (w->end == OWN_DEADLINE)
 		return w->rc == ETIMEDOUT;
-	if (waits_for_token || w->row->call == call_nursery_wait)
+	if (waits_for_an_end(w->row))
 		return false;
-	/* Draining turns outsiders back who wait in spawn. */
+	/* Draining turns outsiders back who spawn. */
 	if (w->end == DRAIN)
-		return w->row->call == call_spawn && w->rc == ESHUTDOWN;
+		return (w->row->call == call_spawn || w->row->call ==
+		    call_start) && w->rc == ESHUTDOWN;
 	return w->rc == ECANCELED;
 }
 
@@ -694,6 +1046,8 @@ START_TEST(test_matrix_of_calls_and_ends)
 
 	if (w.row->no_deadline && w.end == OWN_DEADLINE)
 		return;
+	ck_assert_int_eq(nursery_signal_arm(), 0);
+	signal(SIGUSR1, cancel_in_handler);
 	race_run(&race, &w, rounds(ROUNDS));
 }
 END_TEST
