@@ -197,13 +197,15 @@ nur_thread_start(nur_thread_fn *fn, void *arg, size_t stack_size)
 	if (nur_fault(NUR_RES_THREAD) || pthread_attr_init(&attr) != 0)
 		return EAGAIN;
 	(void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	(void)pthread_attr_setstacksize(&attr, stack_size);
 	nur_signals_for_threads(&block);
 	(void)pthread_sigmask(SIG_SETMASK, &block, &old);
-	rc = pthread_create(&id, &attr, fn, arg) == 0 ? 0 : EAGAIN;
+	/* A size that musl refuses, glibc's pthread_create does. */
+	rc = pthread_attr_setstacksize(&attr, stack_size);
+	if (rc == 0)
+		rc = pthread_create(&id, &attr, fn, arg);
 	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
 	(void)pthread_attr_destroy(&attr);
-	return rc;
+	return rc == 0 ? 0 : EAGAIN;
 }
 
 #ifdef NUR_CHECKS

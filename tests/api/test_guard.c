@@ -151,6 +151,13 @@ use_the_stack(struct nursery_token *t, void *arg)
 	return 0;
 }
 
+/* glibc unwinds the stack of a thread that exits; musl does not. */
+#ifdef __GLIBC__
+#define UNWINDS	true
+#else
+#define UNWINDS	false
+#endif
+
 static void
 work_in_scope(struct leaver *l)
 {
@@ -185,7 +192,9 @@ START_TEST(test_guard_scope_left_by_pthread_exit_leaves_nothing)
 
 	ck_assert_ptr_null(end_thread(start_thread(leaver_main, &l)));
 	ck_assert_int_eq(l.held, 1);
-	ck_assert(nursery_token_is_cancelled(l.t));
+	ck_assert(nursery_token_is_cancelled(l.t) == UNWINDS);
+	if (!UNWINDS)	/* the guard's own */
+		nursery_token_unref(l.t);
 	nursery_token_unref(l.t);
 	assert_nothing_lives();
 }
@@ -202,7 +211,9 @@ START_TEST(test_guard_scope_left_by_pthread_cancel_leaves_nothing)
 	gate_open(&l.gate);
 	pthread_cancel(id);
 	ck_assert_ptr_eq(end_thread(id), PTHREAD_CANCELED);
-	ck_assert(nursery_token_is_cancelled(l.t));
+	ck_assert(nursery_token_is_cancelled(l.t) == UNWINDS);
+	if (!UNWINDS)	/* the guard's own */
+		nursery_token_unref(l.t);
 	nursery_token_unref(l.t);
 	assert_nothing_lives();
 }
