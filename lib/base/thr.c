@@ -145,7 +145,7 @@ nur_thr_new(void)
 	nur_list_init(&thr->opened);
 	nur_list_init(&thr->idle);
 	nur_list_init(&thr->all);
-	for (i = 0; i < NUR_HOOKS; i++)
+	for (i = 0; i < NUR_ALL_HOOKS; i++)
 		thr->hook[i].entry.next = thr->hook[i].entry.prev = NULL;
 	return thr;
 }
@@ -294,7 +294,7 @@ nur_thr_after_fork(void)
 	nur_store_relaxed(&self->late, 0);
 	self->vacant.count = 0;
 	memset(self->hook, 0, sizeof self->hook);
-	self->hook_at_hand = NULL;
+	memset(self->hook_at_hand, 0, sizeof self->hook_at_hand);
 	self->spare_count = 0;
 	nur_list_append(&threads, &self->all);
 }

@@ -50,13 +50,15 @@ struct nur_entry {
 };
 
 /* A place of this thread in a token's list, for one callback after another:
- * token/hook.c. */
+ * token/callback.c.  The first four are for functions, the others for waits. */
 #define NUR_HOOKS	4
+#define NUR_ALL_HOOKS	(2 * NUR_HOOKS)
 struct nur_hook {
 	struct nur_entry entry;		/* tree lock */
 	struct nur_run *run;		/* tree lock */
 	struct nursery_token *token;	/* atomic; written under the tree lock */
 	struct nur_callback *armed;	/* atomic; written by the thread */
+	bool waits;			/* constant once it is in a list */
 };
 
 /* Children that this thread made, gave up and can have again:
@@ -97,8 +99,8 @@ struct nur_thr {
 	struct nur_magazine magazine[NUR_SLAB_KINDS];
 	int64_t live[NUR_SLAB_KINDS];	/* atomic, S4 */
 	struct nur_vacant vacant;
-	struct nur_hook hook[NUR_HOOKS];
-	struct nur_hook *hook_at_hand;	/* that served last, or NULL */
+	struct nur_hook hook[NUR_ALL_HOOKS];
+	struct nur_hook *hook_at_hand[2];	/* that served last, or NULL */
 	uint64_t named_for;	/* id of whose name the thread bears; 0: ours */
 	/* under the lock of thr.c */
 	struct nur_link all;

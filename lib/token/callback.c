@@ -116,7 +116,10 @@ static void
 arm(struct nur_hook *h, struct nur_callback *cb)
 {
 	nur_store_release(&h->armed, cb);
-	nur_light_barrier();	/* K2 */
+	if (h->waits)		/* K2 */
+		nur_full_fence();
+	else
+		nur_light_barrier();
 }
 
 static struct nursery_token *
@@ -164,26 +167,27 @@ empty_locked(struct nur_hook *h)
 
 /* The hook that served last, if it is free and in the list of t. */
 static inline struct nur_hook *
-hook_at_hand(const struct nur_thr *self, const struct nursery_token *t)
+hook_at_hand(const struct nur_thr *self, const struct nursery_token *t,
+    bool waits)
 {
-	struct nur_hook *h = self->hook_at_hand;
+	struct nur_hook *h = self->hook_at_hand[waits];
 
 	return h != NULL && token_of(h) == t && armed(h) == NULL ? h : NULL;
 }
 
 /* A free hook of this thread in the list of t, which lives; or NULL. */
 static struct nur_hook *
-hook_for(struct nur_thr *self, struct nursery_token *t)
+hook_for(struct nur_thr *self, struct nursery_token *t, bool waits)
 {
 	struct nur_hook *h, *spare = NULL;
 	int i;
 
 	for (i = 0; i < NUR_HOOKS; i++) {
-		h = &self->hook[i];
+		h = &self->hook[waits ? NUR_HOOKS + i : i];
 		if (armed(h) != NULL)
 			continue;
 		if (token_of(h) == t)
-			return self->hook_at_hand = h;
+			return self->hook_at_hand[waits] = h;
 		if (spare == NULL || token_of(h) == NULL)
 			spare = h;
 	}
@@ -196,11 +200,12 @@ hook_for(struct nur_thr *self, struct nursery_token *t)
 	}
 	detach_locked(spare);
 	spare->entry.kind = NUR_ENTRY_HOOK;
+	spare->waits = waits;
 	nur_token_share_locked(t);
 	nur_entry_add_locked(&t->entries, &spare->entry);
 	nur_store_relaxed(&spare->token, t);
 	nur_unlock(&nur_tree_lock);
-	return self->hook_at_hand = spare;
+	return self->hook_at_hand[waits] = spare;
 }
 
 void
@@ -221,7 +226,7 @@ nur_hooks_thread_ends(struct nur_thr *thr)
 {
 	int i;
 
-	for (i = 0; i < NUR_HOOKS; i++) {
+	for (i = 0; i < NUR_ALL_HOOKS; i++) {
 		if (thr->hook[i].entry.kind != NUR_ENTRY_HOOK)
 			continue;	/* never used */
 		nur_lock(&nur_tree_lock);
@@ -259,15 +264,19 @@ nur_callbacks_collect_locked(struct nur_run *run, struct nursery_token *t,
 		h->run = run;
 		nur_store_relaxed(&h->token, NULL);
 		run->hooked = true;
+		run->hooked_lightly |= !h->waits;
 	}
 	nur_unlock(&callback_lock);
 }
 
-/* K2, the heavy side. */
+/* K2, the raiser's side. */
 static void
 empty_hooks(struct nur_run *run)
 {
-	nur_heavy_barrier();
+	if (run->hooked_lightly)
+		nur_heavy_barrier();
+	else
+		nur_full_fence();
 	nur_lock(&nur_tree_lock);
 	while (run->hooks != NULL)
 		empty_locked(hook_of(run->hooks));
@@ -479,7 +488,7 @@ tell(struct nur_callback *cb, struct nursery_token *t, unsigned level,
 		return EBUSY;
 	fill(cb, t, level, fn, arg);
 	if (self != NULL && nur_token_level(t) == NURSERY_LIVE)
-		h = hook_for(self, t);
+		h = hook_for(self, t, fn == NULL);
 	if (h == NULL)
 		nur_store_relaxed(&cb->entry.state, NUR_CB_NONE);
 	if (h == NULL || !tell_quickly(cb, h))
@@ -493,7 +502,8 @@ nur_token_tell(struct nursery_token *t, unsigned level,
 {
 	struct nur_callback *cb = (struct nur_callback *)storage;
 	struct nur_thr *self = nur_thr_peek();
-	struct nur_hook *h = self == NULL ? NULL : hook_at_hand(self, t);
+	struct nur_hook *h = self == NULL ? NULL : hook_at_hand(self, t, fn ==
+	    NULL);
 
 	if (h == NULL || !is_free(cb))
 		return tell(cb, t, level, fn, arg);
@@ -541,7 +551,7 @@ unhook(struct nur_callback *cb)
 	struct nur_thr *self = nur_thr_peek();
 	struct nur_hook *h = cb->hook;
 
-	if (self == NULL || h < self->hook || h >= self->hook + NUR_HOOKS)
+	if (self == NULL || h < self->hook || h >= self->hook + NUR_ALL_HOOKS)
 		return false;
 	arm(h, NULL);
 	if (nur_token_level(cb->token) != NURSERY_LIVE)

@@ -28,7 +28,9 @@
  *     the level and then reads `armed`.  So a thread that sees LIVE after
  *     arming is seen armed by every later raise, and one that sees LIVE after
  *     disarming is seen disarmed: fn will not run.  One that sees a level
- *     does not know, and asks under the locks.
+ *     does not know, and asks under the locks.  Hooks of waits have full
+ *     fences on both sides: who goes to sleep can afford one, and who
+ *     cancels need not interrupt every processor for the heavy side.
  * K3  A raise of a token takes its hooks out of the list, into its run;
  *     hooks serve live tokens only.
  */
@@ -64,6 +66,7 @@ struct nur_run {
 	struct nur_entry *views;	/* tree lock while the walk lasts */
 	/* the raiser's own */
 	bool found, hooked;		/* anything; hooks */
+	bool hooked_lightly;		/* hooks that are not of waits */
 	uint32_t gather;		/* atomic: woken threads sleep here, C4 */
 	unsigned gathered;		/* so many */
 	uintptr_t thread;	/* nur_thread_mark() of the raiser's */

@@ -65,6 +65,7 @@ void model_fence(void);
  * sequentially consistent fences would. */
 #define nur_light_barrier()	model_fence()
 #define nur_heavy_barrier()	model_fence()
+#define nur_full_fence()	model_fence()
 
 #define NURSERY_LOAD_LEVEL_(t) \
 	((uint32_t)model_load((t), sizeof(uint32_t), MODEL_ACQUIRE))
