@@ -105,10 +105,13 @@ handlers_are_delayed(void)
 #endif
 }
 
+/* A thread that begins or ends, or allocates, may hold a lock of the
+ * sanitizer's own: gcc 12's ThreadSanitizer takes that of its inner allocator
+ * for no fork, and the child's first new thread waits for it for ever. */
 bool
 fork_is_safe_while_threads_work(void)
 {
-#ifdef UNDER_ASAN
+#if defined UNDER_ASAN || defined UNDER_TSAN
 	return false;
 #else
 	return true;
