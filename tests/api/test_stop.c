@@ -2,6 +2,7 @@
 /* nursery_stop: drain, cancel, abort, and the names of those who stay. */
 #include "tasks.h"
 
+#include <errno.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -267,11 +268,15 @@ static pid_t reader;	/* atomic */
 static int
 deaf_in_read(struct nursery_token *t, void *fds)
 {
+	ssize_t n;
 	char byte;
 
 	(void)t;
 	__atomic_store_n(&reader, own_tid(), __ATOMIC_SEQ_CST);
-	return read(((int *)fds)[0], &byte, 1) == 1 ? 0 : EIO;
+	do {
+		n = read(((int *)fds)[0], &byte, 1);
+	} while (n < 0 && errno == EINTR);
+	return n == 1 ? 0 : EIO;
 }
 
 static int

@@ -100,3 +100,9 @@ storm_end(void)
 	__atomic_store_n(&ends, 1, __ATOMIC_SEQ_CST);
 	(void)end_thread(storm);
 }
+
+bool
+storm_blows(void)
+{
+	return blows;
+}

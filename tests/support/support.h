@@ -47,7 +47,7 @@ bool costs_are_distorted(void);
 /* True under ThreadSanitizer, which runs a handler only when the thread next
  * passes one of its interceptors: not while it sleeps in a futex. */
 bool handlers_are_delayed(void);
-/* False under AddressSanitizer: its own locks may be held by a thread that
+/* False under a sanitizer, whose own locks may be held by a thread that
  * the child of a fork does not have. */
 bool fork_is_safe_while_threads_work(void);
 
