@@ -7,6 +7,8 @@ libnursery_core_la_SOURCES = \
 	lib/base/check.h \
 	lib/base/clock.c \
 	lib/base/clock.h \
+	lib/base/cpus.c \
+	lib/base/cpus.h \
 	lib/base/fork.c \
 	lib/base/fork.h \
 	lib/base/list.h \
@@ -44,12 +46,20 @@ libnursery_core_la_SOURCES = \
 	lib/io/nowait.h \
 	lib/io/posix.c \
 	lib/io/waitpid.c \
+	lib/sched/deque.c \
+	lib/sched/deque.h \
+	lib/sched/lane.c \
+	lib/sched/lane.h \
+	lib/sched/monitor.c \
+	lib/sched/monitor.h \
 	lib/sched/pool.c \
 	lib/sched/pool.h \
 	lib/scope/admit.c \
 	lib/scope/attr.c \
 	lib/scope/attr.h \
 	lib/scope/handle.c \
+	lib/scope/light.c \
+	lib/scope/light.h \
 	lib/scope/nest.c \
 	lib/scope/nest.h \
 	lib/scope/nursery.c \
@@ -59,6 +69,7 @@ libnursery_core_la_SOURCES = \
 	lib/scope/spawn.c \
 	lib/scope/start.c \
 	lib/scope/task.c \
+	lib/scope/work.c \
 	lib/token/callback.c \
 	lib/token/callback.h \
 	lib/token/deadline.c \

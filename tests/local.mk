@@ -25,6 +25,7 @@ API_TESTS = \
 	test_callback \
 	test_channel \
 	test_close \
+	test_compute \
 	test_cond \
 	test_cost \
 	test_dump \
@@ -60,6 +61,7 @@ UNIT_TESTS = \
 	test_where
 STRESS_TESTS = \
 	stress_callback \
+	stress_compute \
 	stress_deadline \
 	stress_fork \
 	stress_handle \
@@ -82,6 +84,11 @@ stress_callback_SOURCES = tests/stress/stress_callback.c
 stress_callback_CPPFLAGS = $(TEST_FLAGS)
 stress_callback_CFLAGS = $(TEST_CFLAGS)
 stress_callback_LDADD = $(TEST_LIBS)
+
+stress_compute_SOURCES = tests/stress/stress_compute.c
+stress_compute_CPPFLAGS = $(TEST_FLAGS)
+stress_compute_CFLAGS = $(TEST_CFLAGS)
+stress_compute_LDADD = $(TEST_LIBS)
 
 stress_deadline_SOURCES = tests/stress/stress_deadline.c
 stress_deadline_CPPFLAGS = $(TEST_FLAGS)
@@ -262,6 +269,11 @@ test_regress_SOURCES = tests/api/test_regress.c
 test_regress_CPPFLAGS = $(TEST_FLAGS)
 test_regress_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 test_regress_LDADD = $(TEST_LIBS)
+
+test_compute_SOURCES = tests/api/test_compute.c
+test_compute_CPPFLAGS = $(TEST_FLAGS)
+test_compute_CFLAGS = $(TEST_CFLAGS)
+test_compute_LDADD = $(TEST_LIBS)
 
 test_scope_SOURCES = tests/api/test_scope.c
 test_scope_CPPFLAGS = $(TEST_FLAGS)

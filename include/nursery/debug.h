@@ -41,7 +41,7 @@ struct nursery_stats {
 	uint64_t idle_threads;	/* of these, waiting for a task */
 	uint64_t nurseries;	/* open */
 	uint64_t tasks_running;
-	uint64_t tasks_queued;	/* beyond a nursery's max_running */
+	uint64_t tasks_queued;	/* beyond max_running, or light and waiting */
 	uint64_t tokens;	/* live; a nursery's own is not counted */
 };
 #define NURSERY_STATS_INIT	{ sizeof(struct nursery_stats), \

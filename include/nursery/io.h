@@ -194,13 +194,14 @@ void nursery_channel_free(struct nursery_channel *c);
 
 /*
  * Announces that this task is about to block in a call the library does not
- * know, so that a compute lane can use its place.  On the blocking lane,
- * where a task has a thread of its own, and outside tasks it does nothing.
- * Pairs nest.  Cannot fail.
+ * know: on the compute lane it gives its place away, and another one runs.
+ * On the blocking lane, where a task has a thread of its own, it changes what
+ * the dump shows; outside tasks it does nothing.  Pairs nest.  Cannot fail.
  */
 void nursery_blocking_begin(void);
 
-/* The end of what nursery_blocking_begin announced. */
+/* The end of what nursery_blocking_begin announced: the task has a place
+ * again, at once. */
 void nursery_blocking_end(void);
 
 #pragma GCC visibility pop

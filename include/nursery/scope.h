@@ -41,11 +41,11 @@ typedef int nursery_fn(struct nursery_token *token, void *arg);
 
 /* ---- how a nursery behaves ---- */
 
-/* Where tasks run.  COMPUTE is not built yet: ENOTSUP. */
+/* Where tasks run. */
 enum {
 	NURSERY_LANE_INHERIT = 0,	/* the parent's; a root's is BLOCKING */
 	NURSERY_BLOCKING = 1,		/* a thread for each running task */
-	NURSERY_COMPUTE = 2		/* the usable CPUs, shared by stealing */
+	NURSERY_COMPUTE = 2		/* queued for the usable CPUs; stealing */
 };
 
 /* What the end of a task does.  A service's success is not counted. */
@@ -65,7 +65,7 @@ struct nursery_result {
 	const char *name;	/* "" when it has none */
 	int code;		/* what fn returned, or ECANCELED: never ran */
 	int cancelled;		/* 1: it ended because it was told to */
-	int64_t started;	/* nursery_now(), 0: never ran */
+	int64_t started;	/* nursery_now(), 0: never ran, or unknown */
 	int64_t ended;
 };
 #define NURSERY_RESULT_INIT	{ sizeof(struct nursery_result), \
@@ -83,7 +83,8 @@ struct nursery_attr {
 	unsigned max_errors;	/* kept in the report; 0: 16 */
 	int64_t deadline;	/* cancels the nursery; 0: none */
 	int64_t shield_until;	/* required with NURSERY_SHIELD */
-	size_t stack_size;	/* of threads started for it; 0: 256 KiB */
+	size_t stack_size;	/* of threads started for it; 0: 256 KiB;
+				 * more than a worker's is ENOTSUP on COMPUTE */
 	/* After each task, one call at a time, no lock held; may cancel n. */
 	void (*on_done)(struct nursery *n, const struct nursery_result *r,
 	    void *ctx);
@@ -96,7 +97,7 @@ struct nursery_attr {
 #define NURSERY_SHIELD		1u
 /* Any one thread may close it; the end of the opener's thread does not. */
 #define NURSERY_UNBOUND		2u
-/* Threads of the application never run its tasks while they wait. */
+/* Threads of the application that wait run none of its tasks. */
 #define NURSERY_NO_HELP		4u
 
 /* When a task is started again.  Provisional.  Not built yet: ENOTSUP. */
@@ -162,8 +163,9 @@ struct nursery_task_attr {
  * Opens a nursery with no parent.  The calling thread is its opener and
  * closes it.  On success *out is the nursery.  EINVAL: out is NULL, an
  * unknown flag, a value out of range, SHIELD without shield_until.  E2BIG: a
- * newer attr with a field that is not zero.  ENOTSUP, ENOMEM, EAGAIN (no
- * thread for the timer service, when a time is given).
+ * newer attr with a field that is not zero.  ENOTSUP: COMPUTE with a larger
+ * stack.  ENOMEM.  EAGAIN: no thread for the timer service, when a time is
+ * given, or none at all for COMPUTE.
  */
 int nursery_open(struct nursery **out, const struct nursery_attr *attr);
 
@@ -200,7 +202,8 @@ void nursery_unref(struct nursery *n);
 
 /*
  * Runs fn(token, arg) in a task, with the nursery's token.  On 0 the task
- * has a thread, or a place in the queue when `max_running` is set.  While
+ * has a thread, or a place in the queue when `max_running` is set, or is
+ * queued on the compute lane, where pthread_exit in it is misuse.  While
  * the nursery is full it blocks.  On an error arg stays with the caller:
  * ECANCELED (n, or the calling task while it waits for room), ESHUTDOWN
  * (draining, from outside; closed), EAGAIN (no thread), ENOMEM, EINVAL.
@@ -252,8 +255,9 @@ int nursery_started(void *value);
 /*
  * Blocks until no task of n itself but services is unfinished, and closes
  * nothing: more may be spawned.  ETIMEDOUT at the deadline.  EDEADLK: the
- * caller is a member, and would wait for itself.  Not cut short by the
- * caller's token.
+ * caller is a member, or runs in the midst of one, and would wait for itself.
+ * Not cut short by the caller's token.  Without a deadline the caller may run
+ * queued tasks of a nursery on the compute lane, and of those inside it.
  */
 int nursery_wait(struct nursery *n, int64_t deadline);
 
@@ -263,9 +267,10 @@ int nursery_wait(struct nursery *n, int64_t deadline);
  * ESHUTDOWN.  Returns the first error of a task, in a FIRST_SUCCESS nursery
  * only if none succeeded; without one ENOTEMPTY when this thread had left an
  * inner one open, ECANCELED when the nursery was cancelled, ETIMEDOUT when
- * its own deadline did it, else 0.  *n is NULL exactly when
- * closed.  Not closed: EPERM (not the opener), EBUSY (somebody closes),
- * EDEADLK (a member), EOWNERDEAD.  NULL and a pointer to NULL: 0.
+ * its own deadline did it, else 0.  *n is NULL exactly when closed.  Runs
+ * queued tasks, as nursery_wait does.  Not closed: EPERM (not the opener),
+ * EBUSY (somebody closes), EDEADLK (a member), EOWNERDEAD.  NULL and a
+ * pointer to NULL: 0.
  */
 int nursery_close(struct nursery **n);
 
@@ -305,7 +310,8 @@ struct nursery_token *nursery_token_of(struct nursery *n);
 struct nursery *nursery_current(void);
 
 /* The task that runs on this thread, NULL outside tasks.  Borrowed: good
- * until the task ends; longer with nursery_task_ref. */
+ * until the task ends; longer with nursery_task_ref.  On the compute lane it
+ * is made on demand for plain tasks: NULL, too, without memory. */
 struct nursery_task *nursery_self(void);
 
 /* ---- a nursery that goes with its scope ---- */

@@ -16,7 +16,7 @@ before(void)
 	for (i = 0; i < NUR_FORK_FLOORS; i++)
 		if (floors[i] != NULL)
 			floors[i]->before();
-	nur_thr_before_fork();
+	nur_thr_lock_list();
 }
 
 static void
@@ -24,7 +24,7 @@ in_parent(void)
 {
 	int i;
 
-	nur_thr_after_fork_in_parent();
+	nur_thr_unlock_list();
 	for (i = NUR_FORK_FLOORS - 1; i >= 0; i--)
 		if (floors[i] != NULL)
 			floors[i]->in_parent();

@@ -17,6 +17,8 @@ enum nur_rank {
 	NUR_RANK_REGISTRY, /* list of nurseries, tree of them  scope/ */
 	NUR_RANK_NURSERY,  /* one nursery: counts, queue       scope/ */
 	NUR_RANK_POOL,	   /* idle threads                     sched/pool.c */
+	NUR_RANK_LANE,	   /* who works, searches, sleeps      sched/lane.c */
+	NUR_RANK_DEQUE,	   /* one queue of jobs: its thieves   sched/deque.c */
 	NUR_RANK_TREE,	   /* shape of the token trees         token/tree.c */
 	NUR_RANK_TIMER,	   /* heap of deadlines                token/timer.c */
 	NUR_RANK_CALLBACK, /* who runs which callback          token/callback.c */
@@ -61,6 +63,15 @@ nur_lock(struct nur_mutex *m)
 {
 	nur_rank_push(m);
 	nur_raw_mutex_lock(&m->raw);
+}
+
+static inline bool
+nur_trylock(struct nur_mutex *m)
+{
+	if (!nur_raw_mutex_trylock(&m->raw))
+		return false;
+	nur_rank_push(m);
+	return true;
 }
 
 /* See nur_raw_mutex_lock_patiently(). */

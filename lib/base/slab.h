@@ -25,7 +25,8 @@
 
 /* Those who are counted and cached a thread. */
 enum nur_slab_kind {
-	NUR_SLAB_TOKEN, NUR_SLAB_TASK, NUR_SLAB_NURSERY, NUR_SLAB_KINDS,
+	NUR_SLAB_TOKEN, NUR_SLAB_TASK, NUR_SLAB_NURSERY, NUR_SLAB_LIGHT,
+	NUR_SLAB_KINDS,
 	NUR_SLAB_THREAD = NUR_SLAB_KINDS	/* neither */
 };
 

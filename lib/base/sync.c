@@ -85,13 +85,10 @@ nur_cpu_rest(void)
 void
 nur_raw_mutex_lock_slow(nur_raw_mutex *m)
 {
-	uint32_t unheld;
 	int i;
 
 	for (i = 0; i < SPINS; i++) {
-		unheld = 0;
-		if (nur_load_relaxed(&m->state) == 0 &&
-		    nur_cas_acq_rel(&m->state, &unheld, 1))
+		if (nur_raw_mutex_trylock(m))
 			return;
 		nur_cpu_relax();
 	}
@@ -100,21 +97,12 @@ nur_raw_mutex_lock_slow(nur_raw_mutex *m)
 		(void)nur_futex_wait(&m->state, 2, INT64_MAX);
 }
 
-static bool
-try_lock(nur_raw_mutex *m)
-{
-	uint32_t unheld = 0;
-
-	return nur_load_relaxed(&m->state) == 0 &&
-	    nur_cas_acq_rel(&m->state, &unheld, 1);
-}
-
 void
 nur_raw_mutex_lock_patiently(nur_raw_mutex *m)
 {
 	int turns = PATIENCE;
 
-	while (!try_lock(m)) {
+	while (!nur_raw_mutex_trylock(m)) {
 		if (turns > MOST_PATIENCE) {
 			nur_raw_mutex_lock(m);
 			return;

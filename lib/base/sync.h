@@ -145,6 +145,16 @@ nur_raw_mutex_unlock(nur_raw_mutex *m)
 		nur_futex_wake(&m->state, 1);
 }
 
+static inline bool
+nur_raw_mutex_trylock(nur_raw_mutex *m)
+{
+	uint32_t unheld = 0;
+
+	/* Relaxed: a look first, which costs the holder nothing. */
+	return nur_load_relaxed(&m->state) == 0 &&
+	    nur_cas_acq_rel(&m->state, &unheld, 1);
+}
+
 /* For a mutex that is held for moments, by many: who finds it held keeps away
  * from it a while, so that the holder may have it again and again without
  * sending its line to and fro. */

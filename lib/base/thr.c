@@ -24,6 +24,8 @@ nur_op_text(char to[NUR_OP_TEXT], uint32_t op, int fd)
 }
 
 void (*nur_thr_exit_hook[NUR_EXITS])(struct nur_thr *self);
+void (*nur_thr_pause_hook)(struct nur_thr *self);
+void (*nur_thr_resume_hook)(struct nur_thr *self);
 
 static struct nur_slab records =
     NUR_SLAB_INIT("thread", NUR_SLAB_THREAD, sizeof(struct nur_thr), 0);
@@ -263,13 +265,13 @@ nur_thr_sum_live(enum nur_slab_kind kind)
 }
 
 void
-nur_thr_before_fork(void)
+nur_thr_lock_list(void)
 {
 	nur_lock(&list_lock);
 }
 
 void
-nur_thr_after_fork_in_parent(void)
+nur_thr_unlock_list(void)
 {
 	nur_unlock(&list_lock);
 }

@@ -72,6 +72,18 @@ struct nur_vacant {
 /* Nurseries ready to be opened: scope/nest.c. */
 #define NUR_SPARES	4
 
+/* What a thread has counted of a nursery's light tasks, and has not told it
+ * yet: scope/light.c. */
+struct nur_deque;
+struct nur_tally {
+	struct nursery *nursery;	/* atomic in the spawner's */
+	int64_t balance;		/* begun less ended; atomic there */
+	uint64_t spawned, discarded;	/* spawned: atomic there */
+	bool works;			/* as a worker, not for a wait */
+	struct nursery_task *before;	/* that ran when this one began */
+	struct nur_tally *outer;
+};
+
 struct nur_thr {
 	/* atomic: what a waker touches, one line */
 	uint32_t park;		/* 0 empty, 1 a wake-up waits to be taken */
@@ -90,6 +102,7 @@ struct nur_thr {
 	/* the thread's own */
 	struct nursery_task *task;	/* that runs here; atomic: E5 */
 	unsigned blocking;	/* pairs of io/blocking.c that are open */
+	bool blocking_paused;	/* the outermost of them gave a place away */
 	size_t stack_size;	/* 0: not a thread of the pool */
 	uint64_t next_id, last_id;	/* of tasks: scope/task.c */
 	struct nur_link opened;	/* nurseries open in this thread, newest last */
@@ -102,9 +115,18 @@ struct nur_thr {
 	struct nur_hook hook[NUR_ALL_HOOKS];
 	struct nur_hook *hook_at_hand[2];	/* that served last, or NULL */
 	uint64_t named_for;	/* id of whose name the thread bears; 0: ours */
+	/* the compute lane: sched/lane.c */
+	struct nur_deque *deque;	/* of jobs; NULL until first needed */
+	bool place;		/* atomic, written under the lane lock: may run */
+	bool called;		/* lane lock: taken out of `idle` to work */
+	int64_t cpu_seen;	/* the monitor's */
+	struct nur_tally *tally;	/* of who runs jobs here, or NULL */
+	struct nur_tally spawns;	/* of who spawns from outside */
+	uint32_t spawning;	/* atomic: `spawns` is being written */
+	uint32_t jobs;		/* run, to ask for others' now and then */
 	/* under the lock of thr.c */
 	struct nur_link all;
-	/* under the pool's lock: sched/pool.c */
+	/* under the pool's lock, or the lane's: sched/ */
 	struct nur_link idle;
 };
 
@@ -188,6 +210,28 @@ nur_op_leave(struct nur_thr *self, uint32_t before)
 	nur_store_relaxed(&self->op, before);
 }
 
+/* Who holds a place of the compute lane gives it away before he blocks, and
+ * has one again after that; set by sched/lane.c. */
+extern void (*nur_thr_pause_hook)(struct nur_thr *self);
+extern void (*nur_thr_resume_hook)(struct nur_thr *self);
+
+/* Whether there is something to resume.  No lock held. */
+static inline bool
+nur_thr_pause(struct nur_thr *self)
+{
+	if (self == NULL || !nur_load_relaxed(&self->place))
+		return false;
+	nur_thr_pause_hook(self);
+	return true;
+}
+
+static inline void
+nur_thr_resume(struct nur_thr *self, bool paused)
+{
+	if (paused)
+		nur_thr_resume_hook(self);
+}
+
 /* S4: one more, or one fewer, is live. */
 static inline void
 nur_thr_count(struct nur_thr *self, enum nur_slab_kind kind, int change)
@@ -204,8 +248,9 @@ void nur_op_text(char to[NUR_OP_TEXT], uint32_t op, int fd);
 /* Calls fn for each thread, in whose record it may read what is atomic. */
 void nur_thr_each(void (*fn)(const struct nur_thr *thr, void *arg), void *arg);
 int64_t nur_thr_sum_live(enum nur_slab_kind kind);
-void nur_thr_before_fork(void);
-void nur_thr_after_fork_in_parent(void);
+/* Nobody is in nur_thr_each() meanwhile. */
+void nur_thr_lock_list(void);
+void nur_thr_unlock_list(void);
 void nur_thr_after_fork(void);
 
 #endif

@@ -100,3 +100,16 @@ nur_where(int tid, char *to, size_t size)
 		    "in %.40s", text);
 	}
 }
+
+/* "TID (NAME) STATE ...", where the name may have brackets, too. */
+bool
+nur_sleeps(int tid)
+{
+	char text[160];
+	const char *end;
+
+	if (read_file(tid, "stat", text, sizeof text) == 0)
+		return false;
+	end = strrchr(text, ')');
+	return end != NULL && (end[2] == 'S' || end[2] == 'D');
+}

@@ -3,6 +3,7 @@
 #ifndef NUR_BASE_WHERE_H
 #define NUR_BASE_WHERE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /*
@@ -11,5 +12,8 @@
  * the system does not tell.  Never waits, and no pthread_cancel acts in it.
  */
 void nur_where(int tid, char *to, size_t size);
+
+/* Whether a thread of this process sleeps in the kernel, or waits there. */
+bool nur_sleeps(int tid);
 
 #endif

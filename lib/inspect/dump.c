@@ -6,6 +6,7 @@
 #include "base/sys.h"
 #include "nursery/debug.h"
 #include "scope/nest.h"
+#include "scope/light.h"
 #include "sched/pool.h"
 
 #include <stdlib.h>
@@ -55,6 +56,26 @@ print_task(FILE *to, const struct nursery_task *t, int depth, int64_t now)
 	(void)fprintf(to, " thread %d\n", thr->tid);
 }
 
+struct print {
+	FILE *to;
+	int depth;
+};
+
+static void
+print_light(const struct nur_light_seen *s, void *arg)
+{
+	const struct print *p = arg;
+	uint32_t op = nur_load_relaxed(&s->thr->op);
+	char label[NUR_NAME_MAX];
+
+	nur_task_label(&s->task, label);
+	(void)fprintf(p->to, "%*stask %llu \"%s\" running", p->depth * 2, "",
+	    (unsigned long long)s->task.id, label);
+	if (op != NUR_OP_NONE)
+		print_call(p->to, op, nur_load_relaxed(&s->thr->op_fd));
+	(void)fprintf(p->to, " thread %d\n", s->thr->tid);
+}
+
 static void
 print_cause(FILE *to, const struct nursery *n)
 {
@@ -84,19 +105,24 @@ static void
 print_nursery(FILE *to, struct nursery *n, int depth, int64_t now)
 {
 	static const char *const states[] = { "open", "closing", "closed" };
+	struct print p = { to, depth + 1 };
+	uint64_t queued, running;
 	struct nur_link *l;
 
 	nur_lock(&n->lock);
+	nur_light_numbers(n, &queued, &running);
 	(void)fprintf(to, "%*snursery \"%s\" %s", depth * 2, "", n->name,
 	    states[n->state]);
 	print_cause(to, n);
-	(void)fprintf(to, " running %u queued %u\n", n->running, n->queued);
+	(void)fprintf(to, " running %llu queued %llu\n", (unsigned long long)
+	    (n->running + running), (unsigned long long)(n->queued + queued));
 	NUR_LIST_FOREACH(l, &n->tasks)
 		print_task(to, NUR_CONTAINER(l, struct nursery_task, link),
 		    depth + 1, now);
 	NUR_LIST_FOREACH(l, &n->queue)
 		print_task(to, NUR_CONTAINER(l, struct nursery_task, link),
 		    depth + 1, now);
+	nur_light_each(n, print_light, &p);
 	nur_nursery_unlock(n);
 }
 
@@ -204,6 +230,7 @@ int
 nursery_get_stats(struct nursery_stats *out)
 {
 	struct nursery_stats s = NURSERY_STATS_INIT;
+	uint64_t queued, running, workers, idle;
 	struct nursery *n;
 	size_t size;
 
@@ -211,13 +238,17 @@ nursery_get_stats(struct nursery_stats *out)
 		return EINVAL;
 	size = out->size;
 	nur_pool_counts(&s.threads, &s.idle_threads);
+	nur_lane_counts(&workers, &idle);
+	s.threads += workers;
+	s.idle_threads += idle;
 	s.tokens = nur_token_live();
 	s.nurseries = nur_nurseries_open();
 	nur_lock(&nur_registry_lock);
 	for (n = first(); n != NULL; n = nur_nursery_after(n, NULL)) {
 		nur_lock(&n->lock);
-		s.tasks_running += n->running;
-		s.tasks_queued += n->queued;
+		nur_light_numbers(n, &queued, &running);
+		s.tasks_running += n->running + running;
+		s.tasks_queued += n->queued + queued;
 		nur_nursery_unlock(n);
 	}
 	nur_unlock(&nur_registry_lock);

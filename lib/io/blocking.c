@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Foreign blocking calls, announced.  On the blocking lane every task has
- * its own thread, so there is no place to give away: the dump shows it. */
+/* Foreign blocking calls, announced: the dump shows them, and on the compute
+ * lane another task has the place meanwhile. */
 #include "config.h"
 
 #include "base/thr.h"
@@ -11,8 +11,10 @@ nursery_blocking_begin(void)
 {
 	struct nur_thr *self = nur_thr_peek();
 
-	if (self != NULL && self->blocking++ == 0)
-		(void)nur_op_enter(self, NUR_OP_BLOCKING, -1);
+	if (self == NULL || self->blocking++ != 0)
+		return;
+	(void)nur_op_enter(self, NUR_OP_BLOCKING, -1);
+	self->blocking_paused = nur_thr_pause(self);
 }
 
 void
@@ -20,6 +22,8 @@ nursery_blocking_end(void)
 {
 	struct nur_thr *self = nur_thr_peek();
 
-	if (self != NULL && self->blocking > 0 && --self->blocking == 0)
-		nur_op_leave(self, NUR_OP_NONE);
+	if (self == NULL || self->blocking == 0 || --self->blocking != 0)
+		return;
+	nur_thr_resume(self, self->blocking_paused);
+	nur_op_leave(self, NUR_OP_NONE);
 }

@@ -231,6 +231,7 @@ nur_poll(struct nursery_token *t, struct pollfd *fds, nfds_t nfds,
 {
 	struct nur_thr *self = nur_thr_self();
 	uint32_t before;
+	bool paused;
 	int n, state;
 
 	if (self == NULL)
@@ -239,7 +240,9 @@ nur_poll(struct nursery_token *t, struct pollfd *fds, nfds_t nfds,
 	 * to wait. */
 	(void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
 	before = nur_op_enter(self, op, nfds > 0 ? fds[0].fd : -1);
+	paused = nur_thr_pause(self);
 	n = poll_any(t, fds, nfds, deadline, self);
+	nur_thr_resume(self, paused);
 	nur_op_leave(self, before);
 	(void)pthread_setcancelstate(state, NULL);
 	if (n != 0)
@@ -254,6 +257,7 @@ run_in_region(struct nur_call *c)
 	struct nur_region r;
 	struct nur_thr *self;
 	uint32_t before;
+	bool paused;
 	ssize_t n;
 	int rc, state;
 
@@ -265,10 +269,12 @@ run_in_region(struct nur_call *c)
 	}
 	self = r.thr;
 	before = nur_op_enter(self, c->op, c->fd);
+	paused = nur_thr_pause(self);
 	do {
 		n = c->fn(c, NUR_MAY_BLOCK);
 		rc = n < 0 ? errno : 0;
 	} while (rc == EINTR && nur_load_relaxed(&r.hit) == 0);
+	nur_thr_resume(self, paused);
 	nur_op_leave(self, before);
 	nur_region_leave(&r);
 	(void)pthread_setcancelstate(state, NULL);

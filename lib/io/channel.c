@@ -164,6 +164,7 @@ sleep_in(struct nur_thr *self, struct waiter *w, struct nursery_token *t,
     int64_t deadline)
 {
 	struct nursery_callback cb = { { { 0 } } };
+	bool paused = nur_thr_pause(self);
 	int rc = 0;
 
 	if (t != NULL)
@@ -174,6 +175,7 @@ sleep_in(struct nur_thr *self, struct waiter *w, struct nursery_token *t,
 		rc = nur_park(self, deadline);
 	if (t != NULL)
 		nursery_callback_remove(&cb);
+	nur_thr_resume(self, paused);
 	return rc;
 }
 

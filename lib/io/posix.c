@@ -31,15 +31,17 @@ wait_knocked(struct nur_thr *self, struct nursery_token *t,
 {
 	struct nur_knock k;
 	uint32_t op;
-	bool late;
+	bool late, paused;
 	int rc;
 
 	rc = nur_knock_begin(&k, c, t, deadline);
 	if (rc != 0)
 		return rc;
 	op = nur_op_enter(self, NUR_OP_COND_WAIT, -1);
+	paused = nur_thr_pause(self);
 	/* A cancel that came before the callback was there has run it. */
 	rc = nursery_token_is_cancelled(t) ? 0 : nur_cond_wait(c, m);
+	nur_thr_resume(self, paused);
 	nur_op_leave(self, op);
 	late = nur_knock_end(&k);
 	if (rc != 0)
@@ -82,15 +84,18 @@ wait_interrupted(struct nursery_token *t, sem_t *s, int64_t deadline)
 {
 	struct nur_region r;
 	uint32_t op;
+	bool paused;
 	int rc;
 
 	rc = nur_region_enter(&r, t, deadline);
 	if (rc != 0)
 		return rc;
 	op = nur_op_enter(r.thr, NUR_OP_SEM_WAIT, -1);
+	paused = nur_thr_pause(r.thr);
 	do {
 		rc = sem_wait(s) == 0 ? 0 : errno;
 	} while (rc == EINTR && nur_load_relaxed(&r.hit) == 0);
+	nur_thr_resume(r.thr, paused);
 	nur_op_leave(r.thr, op);
 	nur_region_leave(&r);
 	if (rc == EINTR)

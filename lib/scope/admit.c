@@ -6,6 +6,7 @@
 
 #include "base/sys.h"
 #include "sched/pool.h"
+#include "scope/light.h"
 #include "token/callback.h"
 
 #define TRY_AGAIN	(10 * NURSERY_MS)	/* for a thread */
@@ -137,6 +138,27 @@ nur_requeue(struct nursery *n, struct nursery_task *t)
 		nur_discard(t);
 }
 
+bool
+nur_is_called_off(const struct nursery_task *t)
+{
+	/* Relaxed: who called it off late finds it begun. */
+	return !may_start(t->nursery, t) || nur_load_relaxed(&t->called_off);
+}
+
+struct nursery_task *
+nur_call_off(struct nursery_task *t)
+{
+	struct nursery *n = t->nursery;
+	struct nursery_task *next;
+
+	nur_lock(&n->lock);
+	nur_list_remove(&t->link);
+	next = nur_pass_place_locked(n);
+	nur_nursery_unlock(n);
+	nur_discard(t);
+	return next;
+}
+
 struct nursery_task *
 nur_pass_place_locked(struct nursery *n)
 {
@@ -148,6 +170,15 @@ nur_pass_place_locked(struct nursery *n)
 	return next;
 }
 
+int
+nur_start(struct nursery_task *t, size_t stack_size)
+{
+	if (t->lane != NURSERY_COMPUTE)
+		return nur_pool_start(t, stack_size);
+	nur_compute_start(t);
+	return 0;
+}
+
 bool
 nur_fill_places_locked(struct nursery *n)
 {
@@ -157,7 +188,7 @@ nur_fill_places_locked(struct nursery *n)
 	while (rc == 0 && (t = dequeue_locked(n)) != NULL) {
 		nur_room_changed_locked(n);
 		nur_nursery_unlock(n);
-		rc = nur_pool_start(t, n->attr.stack_size);
+		rc = nur_start(t, n->attr.stack_size);
 		nur_lock(&n->lock);
 		if (rc == 0 || put_back_locked(n, t))
 			continue;
@@ -185,13 +216,16 @@ sleep_for_room_locked(struct nursery *n, int64_t until)
 {
 	uint32_t seen = nur_load_relaxed(&n->room_seq), op = 0;
 	struct nur_thr *self = nur_thr_peek();
+	bool paused;
 	int rc;
 
 	n->room_waiters++;
 	nur_nursery_unlock(n);
 	if (self != NULL)
 		op = nur_op_enter(self, NUR_OP_SPAWN, -1);
+	paused = nur_thr_pause(self);
 	rc = nur_futex_wait(&n->room_seq, seen, until);
+	nur_thr_resume(self, paused);
 	if (self != NULL)
 		nur_op_leave(self, op);
 	nur_lock(&n->lock);
@@ -203,7 +237,7 @@ sleep_for_room_locked(struct nursery *n, int64_t until)
 static bool
 holds_place_locked(const struct nursery_task *t)
 {
-	return !nur_list_empty(&t->link);
+	return !nur_is_light(t) && !nur_list_empty(&t->link);
 }
 
 static void
@@ -269,15 +303,14 @@ nur_pause_end(struct nur_pause *p)
 
 /* ---- admission ---- */
 
-static int
-refusal_locked(const struct nursery *n, unsigned flags, bool member)
+int
+nur_refusal_locked(const struct nursery *n, unsigned flags, bool member)
 {
 	unsigned level = nur_token_level(&n->token);
 
 	if (n->state == NUR_CLOSED)
 		return ESHUTDOWN;
-	if (n->state == NUR_CLOSING && (!member || n->unfinished +
-	    n->inner == 0))
+	if (n->state == NUR_CLOSING && (!member || nur_is_empty_locked(n)))
 		return ESHUTDOWN;
 	if ((flags & NURSERY_TASK_FINAL) != 0)
 		return 0;
@@ -311,7 +344,7 @@ static int
 enter_locked(struct nursery *n, struct nursery_task *t, bool member,
     bool *runs)
 {
-	int rc = refusal_locked(n, t->flags, member);
+	int rc = nur_refusal_locked(n, t->flags, member);
 
 	if (rc != 0)
 		return rc;
@@ -330,7 +363,7 @@ static int
 enter_inline_locked(struct nursery *n, struct nursery_task *t, bool member,
     bool *runs)
 {
-	int rc = refusal_locked(n, t->flags, member);
+	int rc = nur_refusal_locked(n, t->flags, member);
 
 	if (rc != 0 || (t->flags & NURSERY_TASK_MAY_INLINE) == 0)
 		return rc != 0 ? rc : EAGAIN;
@@ -438,7 +471,7 @@ nur_admit(struct nursery *n, struct nursery_task *t, bool try_only,
 
 	rc = enter_or_wait(n, t, try_only, spawn_by, &runs, &gave);
 	if (rc == 0 && runs) {
-		rc = nur_pool_start(t, stack_size);
+		rc = nur_start(t, stack_size);
 		if (rc != 0)
 			rc = run_inline_or_not(n, t);
 	}

@@ -44,8 +44,6 @@ nur_nursery_attr_read(struct nursery_attr *to, const struct nursery_attr *from)
 	    NURSERY_FIRST_SUCCESS || to->lane < NURSERY_LANE_INHERIT ||
 	    to->lane > NURSERY_COMPUTE || to->deadline < 0)
 		return EINVAL;
-	if (to->lane == NURSERY_COMPUTE)
-		return ENOTSUP;
 	if (to->stack_size == 0)
 		to->stack_size = DEFAULT_STACK;
 	if (to->stack_size < MIN_STACK)
@@ -84,7 +82,7 @@ nur_task_attr_read(struct nursery_task_attr *to,
 		return EINVAL;
 	if (!fits_together(to))
 		return EINVAL;
-	if (to->restart != NULL || to->lane == NURSERY_COMPUTE)
+	if (to->restart != NULL)
 		return ENOTSUP;
 	return 0;
 }

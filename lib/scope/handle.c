@@ -45,8 +45,10 @@ int
 nur_task_await(struct nursery_task *t, uint32_t bits, int64_t deadline,
     bool (*told)(const struct nursery_task *t))
 {
+	struct nur_thr *self = nur_thr_peek();
 	int64_t until;
 	uint32_t seen;
+	bool paused;
 	int rc = 0;
 
 	while (((seen = nur_task_state(t)) & bits) == 0) {
@@ -62,7 +64,9 @@ nur_task_await(struct nursery_task *t, uint32_t bits, int64_t deadline,
 		/* N6: nobody ends who could hand his thread on. */
 		if (!nur_look_after(t))
 			until = nur_try_again_by(deadline);
+		paused = nur_thr_pause(self);
 		rc = nur_futex_wait(&t->state, seen, until);
+		nur_thr_resume(self, paused);
 	}
 	return 0;
 }
@@ -144,6 +148,7 @@ nursery_task_cancel(struct nursery_task *t)
 		return false;
 	did = nursery_token_cancel(t->token);
 	n = t->nursery;
+	nur_store_relaxed(&t->called_off, true);
 	nur_lock(&n->lock);
 	nur_drop_queued_locked(n, t);
 	nur_nursery_unlock(n);

@@ -224,6 +224,7 @@ nur_nest_share(struct nursery *n)
 		 * host lives. */
 		m->host = nur_load_relaxed(&m->opener->task);	/* E5 */
 		m->for_service = nur_serves(m->host, m->parent);
+		nur_nursery_set_lane(m);
 		nur_lock(&m->parent->lock);
 		m->parent->inner++;
 		m->parent->inner_services += m->for_service;
@@ -240,6 +241,20 @@ nur_nest_share_opened(const struct nur_thr *self)
 
 	for (l = self->opened.prev; l != &self->opened; l = l->prev)
 		nur_nursery_share(NUR_CONTAINER(l, struct nursery, opened));
+}
+
+void
+nur_nest_host_moved(const struct nur_thr *self, const struct nursery_task *from,
+    struct nursery_task *to)
+{
+	const struct nur_link *l;
+	struct nursery *n;
+
+	for (l = self->opened.prev; l != &self->opened; l = l->prev) {
+		n = NUR_CONTAINER(l, struct nursery, opened);
+		if (nur_load_relaxed(&n->host) == from)
+			nur_store_relaxed(&n->host, to);
+	}
 }
 
 /* ---- what a thread keeps ready ---- */

@@ -17,6 +17,9 @@ void nur_nest_drop(struct nursery *n);
 /* E5: another task, or on_done, is to run in the midst of what this thread
  * does. */
 void nur_nest_share_opened(const struct nur_thr *self);
+/* The task that opened some of them is elsewhere in memory. */
+void nur_nest_host_moved(const struct nur_thr *self,
+    const struct nursery_task *from, struct nursery_task *to);
 /* Lets go of what the thread keeps. */
 void nur_nest_thread_ends(struct nur_thr *self);
 

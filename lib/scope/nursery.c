@@ -8,11 +8,16 @@
 #include "base/fork.h"
 #include "base/sys.h"
 #include "scope/attr.h"
+#include "scope/light.h"
 #include "sched/pool.h"
 #include "scope/nest.h"
 #include "token/vacant.h"
 
 #include <string.h>
+
+#ifndef NUR_ROOT_LANE		/* a test build has the other one */
+#define NUR_ROOT_LANE	NURSERY_BLOCKING
+#endif
 
 struct nur_mutex nur_registry_lock = NUR_MUTEX_INIT(NUR_RANK_REGISTRY);
 struct nur_link nur_roots = { &nur_roots, &nur_roots };
@@ -102,6 +107,21 @@ nur_nursery_prepare(struct nursery *n, const struct nursery_attr *a)
 	nur_list_init(&n->reports);
 }
 
+static int
+lane_of(const struct nursery_attr *a, const struct nursery *parent)
+{
+	if (a->lane != NURSERY_LANE_INHERIT)
+		return a->lane;
+	return parent != NULL ? parent->attr.lane : NUR_ROOT_LANE;
+}
+
+void
+nur_nursery_set_lane(struct nursery *n)
+{
+	n->attr.lane = lane_of(&n->attr, n->parent);
+	n->light_tasks = nur_light_possible(n);
+}
+
 int
 nur_nursery_join(struct nursery *n, bool for_service)
 {
@@ -109,7 +129,7 @@ nur_nursery_join(struct nursery *n, bool for_service)
 
 	nur_lock(&n->lock);
 	if (n->state == NUR_CLOSED || (n->state == NUR_CLOSING &&
-	    n->unfinished + n->inner == 0))
+	    nur_is_empty_locked(n)))
 		rc = ESHUTDOWN;
 	if (rc == 0) {
 		n->inner++;
@@ -171,6 +191,7 @@ open_shared(struct nursery **out, struct nursery *parent,
 		return rc;
 	}
 	n->parent = parent;
+	nur_nursery_set_lane(n);
 	if ((a->flags & NURSERY_UNBOUND) == 0)
 		nur_store_relaxed(&n->host, self->task);
 	nur_nest_publish(n, above);
@@ -215,7 +236,10 @@ open_any(struct nursery **out, struct nursery *parent,
 	if (rc != 0)
 		return rc;
 	first_open();
-	return open_shared(out, parent, above, &a);
+	if (lane_of(&a, parent) == NURSERY_COMPUTE)
+		rc = a.stack_size > NUR_LANE_STACK ? ENOTSUP :
+		    nur_lane_begin();
+	return rc != 0 ? rc : open_shared(out, parent, above, &a);
 }
 
 int
@@ -337,8 +361,8 @@ static bool
 is_done_locked(const struct nursery *n, bool all)
 {
 	if (all)
-		return n->unfinished + n->inner == 0;
-	return n->unfinished == n->services;
+		return nur_is_empty_locked(n);
+	return n->unfinished == n->services && nur_light_done(n);
 }
 
 /* Until the end of a task or the deadline: 0 or ETIMEDOUT. */
@@ -346,19 +370,35 @@ static int
 sleep_till_change_locked(struct nursery *n, int64_t deadline)
 {
 	uint32_t seen = nur_load_relaxed(&n->done_seq);
+	struct nur_thr *self = nur_thr_peek();
+	bool paused;
 	int rc;
 
 	n->done_waiters++;
 	nur_nursery_unlock(n);
+	paused = nur_thr_pause(self);
 	rc = nur_futex_wait(&n->done_seq, seen, deadline);
+	nur_thr_resume(self, paused);
 	nur_lock(&n->lock);
 	n->done_waiters--;
 	return rc == ETIMEDOUT ? ETIMEDOUT : 0;
 }
 
+/* Tasks of the compute lane are run here meanwhile: whether all is done. */
+static bool
+help_locked(struct nursery *n, bool all, int64_t until)
+{
+	if (n->attr.lane != NURSERY_COMPUTE)
+		return false;
+	nur_nursery_unlock(n);
+	nur_compute_help(n, until);
+	nur_lock(&n->lock);
+	return is_done_locked(n, all);
+}
+
 /* All: the nurseries inside, too, and the services, which are stopped. */
 static int
-await_locked(struct nursery *n, bool all, int64_t deadline)
+await_done_locked(struct nursery *n, bool all, int64_t deadline)
 {
 	int64_t until, service_until = NURSERY_NEVER;
 	int rc = 0;
@@ -372,11 +412,22 @@ await_locked(struct nursery *n, bool all, int64_t deadline)
 		/* N6: nobody ends who could hand his thread on. */
 		if (!nur_fill_places_locked(n) && n->running == 0)
 			until = nur_try_again_by(until);
-		if (is_done_locked(n, all))
+		if (is_done_locked(n, all) || help_locked(n, all, until))
 			break;
 		rc = sleep_till_change_locked(n, until);
 	}
 	return 0;
+}
+
+static int
+await_locked(struct nursery *n, bool all, int64_t deadline)
+{
+	int rc;
+
+	nur_light_wait_begins_locked(n);
+	rc = await_done_locked(n, all, deadline);
+	nur_light_wait_ends_locked(n);
+	return rc;
 }
 
 static int
@@ -707,6 +758,8 @@ thread_ends(struct nur_thr *self)
 {
 	nur_nursery_opener_ends(self, NULL);
 	nur_nest_thread_ends(self);
+	nur_light_tell(self);
+	nur_lane_thread_ends(self);
 }
 
 struct nursery *
@@ -736,11 +789,13 @@ before_fork(void)
 {
 	nur_lock(&nur_registry_lock);
 	nur_lock(&nur_pool_lock);
+	nur_lock(&nur_lane_lock);
 }
 
 static void
 after_fork(void)
 {
+	nur_unlock(&nur_lane_lock);
 	nur_unlock(&nur_pool_lock);
 	nur_unlock(&nur_registry_lock);
 }
@@ -749,6 +804,8 @@ static void
 in_child(void)
 {
 	nur_pool_after_fork();
+	nur_lane_after_fork();
+	nur_light_after_fork();
 	nur_task_after_fork();
 	nur_slab_after_fork(&nursery_slab);
 	nur_list_init(&nur_roots);

@@ -23,12 +23,16 @@
  * N9  Services are counted apart, and so are the nurseries opened by them:
  *     when nothing else is left, and n is to be closed, who closes stops the
  *     newest, and the next when that one has ended or had its grace.
+ *
+ * Tasks of the compute lane that are light are counted in `light` alone:
+ * scope/light.c.
  */
 #ifndef NUR_SCOPE_NURSERY_H
 #define NUR_SCOPE_NURSERY_H
 
 #include "base/thr.h"
 #include "nursery/scope.h"
+#include "sched/deque.h"
 #include "token/token.h"
 
 #define NUR_NAME_MAX	32
@@ -60,6 +64,8 @@ struct nursery {
 	struct nur_thr *opener;	/* NULL: any one thread may close */
 	struct nur_link opened;
 	struct nursery_task *host;	/* that opened it, or NULL; E5 */
+	uint32_t exact;		/* atomic: scope/light.c, W5 */
+	bool light_tasks;	/* constant once shared: plain ones are light */
 
 	struct nur_mutex lock;
 	/* under lock; the state is also read by the opener without */
@@ -98,6 +104,10 @@ struct nursery {
 	struct nur_link inside;	/* shared nurseries opened in this one */
 	struct nur_link beside;	/* in the parent's `inside`, or the roots */
 	struct nursery *below;	/* while this and that are being shared */
+
+	_Alignas(64) uint64_t light;	/* atomic: scope/light.c, W2 */
+	uint64_t light_spawned, light_discarded;	/* atomic: as told */
+	uint64_t light_bad;	/* lock: that failed or were cancelled */
 };
 
 /* nursery_task.state */
@@ -107,8 +117,10 @@ struct nursery {
 #define NUR_TASK_GIVEN_UP	8u	/* the start does not wait for that */
 #define NUR_TASK_LOOK		16u	/* counted: who sleeps looks again */
 
-/* nursery_task.flags: nursery_start() waits for it. */
-#define NUR_TASK_HANDSHAKE	(1u << 31)
+/* nursery_task.flags */
+#define NUR_TASK_HANDSHAKE	(1u << 31)	/* nursery_start() waits for it */
+#define NUR_TASK_LIGHT	(1u << 30)	/* scope/light.c, W1 */
+#define NUR_TASK_WHOLE	(1u << 29)	/* a light one, with all of this */
 
 struct nursery_task {
 	/* what the start of a task needs: one line */
@@ -117,16 +129,20 @@ struct nursery_task {
 	struct nursery_token *token;
 	nursery_fn *fn;
 	void *arg;
-	unsigned flags;		/* constant */
+	unsigned flags;		/* constant, but for WHOLE */
 	bool own_token, started, named;
 	bool queued;		/* nursery's lock: it is in the queue */
 	uint32_t refs;		/* atomic: N8 */
 	uint32_t state;		/* atomic: what its handles wait for */
 
+	/* a light one has nothing of this */
 	uint64_t id;
+	struct nur_job job;	/* of the compute lane */
 	int64_t since, ended;	/* atomic: since; queued or started */
 	int result, cancelled;
 	struct nur_thr *thr;	/* atomic */
+	int lane;
+	bool called_off;	/* atomic: not to begin on the compute lane */
 	void (*discard)(void *arg);
 	void *copy;		/* spawn_copy's, when too long for `inline_` */
 	char name[NUR_NAME_MAX];	/* if named */
@@ -155,6 +171,8 @@ extern struct nur_link nur_roots;
 /* ---- nursery.c ---- */
 
 struct nursery *nur_nursery_alloc(void);
+/* Where its tasks run, once its parent and its attributes are known. */
+void nur_nursery_set_lane(struct nursery *n);
 /* Fills one that nobody knows; NULL: the default attributes. */
 void nur_nursery_prepare(struct nursery *n, const struct nursery_attr *a);
 /* Frees one that was never shared. */
@@ -178,11 +196,26 @@ void nur_done_changed_locked(struct nursery *n);
 /* Waits until no task and no inner nursery is left, and lets none in after:
  * 0, and the close is at once; or ETIMEDOUT. */
 int nur_nursery_seal(struct nursery *n, int64_t deadline);
+static inline bool
+nur_light_done(const struct nursery *n)
+{
+	/* Acquire: sees what the tasks did; pairs with tell() in light.c. */
+	return nur_load_acquire(&n->light) == 0;
+}
+
+/* No task is left, nor a nursery inside.  Lock held. */
+static inline bool
+nur_is_empty_locked(const struct nursery *n)
+{
+	return n->unfinished + n->inner == 0 && nur_light_done(n);
+}
+
 /* Whether nothing but services is left in n, N9.  Lock held. */
 static inline bool
 nur_only_services_locked(const struct nursery *n)
 {
-	return n->unfinished == n->services && n->inner == n->inner_services;
+	return n->unfinished == n->services && n->inner ==
+	    n->inner_services && nur_light_done(n);
 }
 
 /* Counts one that opens inside n: 0 or ESHUTDOWN. */
@@ -234,6 +267,19 @@ bool nur_is_member_here(const struct nursery *n);
 /* True if p is not to wait for `task` before it stops services, N9. */
 bool nur_serves(const struct nursery_task *task, const struct nursery *p);
 struct nursery_task *nur_task_current(void);
+/* A block for one; NULL without memory. */
+struct nursery_task *nur_task_block(void);
+/* t runs here from now on. */
+void nur_task_enter(struct nur_thr *self, struct nursery_task *t);
+/* Whether there is a nursery here that t opened. */
+bool nur_task_left_open(const struct nur_thr *self,
+    const struct nursery_task *t);
+/* A light task's result is an error: recorded, and the others told. */
+void nur_task_failed(struct nursery_task *t);
+/* The run's reference, N8. */
+void nur_task_release(struct nursery_task *t);
+/* Runs it, and says who runs next on this thread. */
+struct nursery_task *nur_task_run(struct nursery_task *t);
 uint64_t nur_task_next_id(void);
 int nur_task_new(struct nursery_task **out, struct nursery *n, nursery_fn *fn,
     void *arg);
@@ -264,6 +310,15 @@ void nur_task_after_fork(void);
  * as it was. */
 int nur_admit(struct nursery *n, struct nursery_task *t, bool try_only,
     int64_t spawn_by);
+/* t has a place: gives it a thread of its own, or its turn on the compute
+ * lane; 0 or EAGAIN. */
+int nur_start(struct nursery_task *t, size_t stack_size);
+/* Why n takes no task with these flags now, or 0.  Lock held. */
+int nur_refusal_locked(const struct nursery *n, unsigned flags, bool member);
+/* t, which has not begun, is not to begin any more. */
+bool nur_is_called_off(const struct nursery_task *t);
+/* One with a place that is called off: who has the place next. */
+struct nursery_task *nur_call_off(struct nursery_task *t);
 /* A running task of n ended: who has its place next, on this thread; NULL:
  * nobody.  Lock held. */
 struct nursery_task *nur_pass_place_locked(struct nursery *n);

@@ -7,6 +7,7 @@
 #include "base/sys.h"
 #include "base/where.h"
 #include "scope/attr.h"
+#include "scope/light.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -113,6 +114,7 @@ fill_but_failures_locked(struct nursery_report *r, struct nursery *n)
 	    &r->cause) != 0;
 	memcpy(r->name, n->name, sizeof r->name);
 	r->counts = n->counts;
+	nur_light_add_counts_locked(n, &r->counts);
 	r->open_inside = n->inner;
 	r->first = n->first;
 }
@@ -198,6 +200,36 @@ list_stuck_locked(struct nursery_report *r, const struct nur_link *tasks,
 		    struct nursery_task, link), depth);
 }
 
+struct list {
+	struct nursery_report *report;
+	size_t room;
+	int depth;
+};
+
+/* A light task: it runs, and nobody knows since when. */
+static void
+list_light(const struct nur_light_seen *seen, void *arg)
+{
+	struct list *l = arg;
+	struct stuck *s;
+
+	if (l->report->unfinished == l->room)
+		return;
+	s = &l->report->stuck[l->report->unfinished++];
+	s->task.task = seen->task.id;
+	nur_task_label(&seen->task, s->task.name);
+	s->depth = l->depth;
+	s->tid = seen->thr->tid;
+	say_where(s->where, sizeof s->where, seen->thr);
+}
+
+static void
+count_light(const struct nur_light_seen *seen, void *count)
+{
+	(void)seen;
+	(*(size_t *)count)++;
+}
+
 static void
 count_unfinished(struct nursery *root, size_t *tasks, size_t *inners)
 {
@@ -207,6 +239,7 @@ count_unfinished(struct nursery *root, size_t *tasks, size_t *inners)
 	for (n = root; n != NULL; n = nur_nursery_after(n, root)) {
 		nur_lock(&n->lock);
 		*tasks += n->unfinished;
+		nur_light_each(n, count_light, tasks);
 		nur_nursery_unlock(n);
 		*inners += n != root;
 	}
@@ -241,6 +274,7 @@ static void
 list_unfinished(struct nursery_report *r, struct nursery *root)
 {
 	struct nursery *n;
+	struct list light = { .report = r };
 	size_t room, inners;
 	int depth;
 
@@ -260,6 +294,9 @@ list_unfinished(struct nursery_report *r, struct nursery *root)
 			list_inner_locked(r, n, depth);
 		list_stuck_locked(r, &n->tasks, room, depth);
 		list_stuck_locked(r, &n->queue, room, depth);
+		light.room = room;
+		light.depth = depth;
+		nur_light_each(n, list_light, &light);
 		nur_nursery_unlock(n);
 	}
 	nur_unlock(&nur_registry_lock);

@@ -6,6 +6,7 @@
 
 #include "base/sys.h"
 #include "scope/attr.h"
+#include "scope/light.h"
 
 #include <string.h>
 
@@ -20,12 +21,25 @@ submit(struct nursery_task *t, bool try_only, int64_t spawn_by)
 	return rc;
 }
 
+/* Plain tasks of the compute lane have a way of their own. */
+static bool
+has_light_tasks(struct nursery *n)
+{
+	if (n == NULL || nur_inherited(n))
+		return false;
+	nur_nursery_share(n);
+	return n->light_tasks;
+}
+
 int
 nursery_spawn(struct nursery *n, nursery_fn *fn, void *arg)
 {
 	struct nursery_task *t;
-	int rc = nur_task_new(&t, n, fn, arg);
+	int rc;
 
+	if (fn != NULL && has_light_tasks(n))
+		return nur_light_spawn(n, fn, arg);
+	rc = nur_task_new(&t, n, fn, arg);
 	return rc != 0 ? rc : submit(t, false, NURSERY_NEVER);
 }
 
@@ -33,8 +47,11 @@ int
 nursery_try_spawn(struct nursery *n, nursery_fn *fn, void *arg)
 {
 	struct nursery_task *t;
-	int rc = nur_task_new(&t, n, fn, arg);
+	int rc;
 
+	if (fn != NULL && has_light_tasks(n))
+		return nur_light_spawn(n, fn, arg);
+	rc = nur_task_new(&t, n, fn, arg);
 	return rc != 0 ? rc : submit(t, true, NURSERY_NEVER);
 }
 
@@ -71,7 +88,8 @@ nursery_spawn_copy(struct nursery *n, nursery_fn *fn, const void *data,
 		nur_task_free(t);
 		return rc;
 	}
-	return submit(t, false, NURSERY_NEVER);
+	return n->light_tasks ? nur_light_submit(t) : submit(t, false,
+	    NURSERY_NEVER);
 }
 
 /* The token that spawn_with's task gets; its own child of the nursery's. */
@@ -111,7 +129,14 @@ nur_spawn_prepare(struct nursery_task **out, struct nursery *n,
 
 	if (rc != 0)
 		return rc;
+	if (a->lane == NURSERY_COMPUTE && n->attr.stack_size >
+	    NUR_LANE_STACK) {
+		nur_task_free(t);
+		return ENOTSUP;
+	}
 	t->flags = a->flags;
+	if (a->lane != NURSERY_LANE_INHERIT)
+		t->lane = a->lane;
 	t->discard = a->discard;
 	memset(&t->more, 0, sizeof t->more);
 	t->more.grace = a->grace;
@@ -169,6 +194,8 @@ nursery_spawn_with(struct nursery *n, const struct nursery_task_attr *attr,
 	if (n == NULL || fn == NULL)
 		return EINVAL;
 	rc = nur_task_attr_read(&a, attr);
+	if (rc == 0 && a.lane == NURSERY_COMPUTE)
+		rc = nur_lane_begin();
 	if (rc == 0)
 		rc = nur_spawn_prepare(&t, n, &a, fn, arg);
 	if (rc == 0)

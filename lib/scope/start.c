@@ -12,6 +12,7 @@
 
 #include "base/sys.h"
 #include "scope/attr.h"
+#include "scope/light.h"
 #include "token/callback.h"
 
 /* Ended, and never said that it had started. */
@@ -100,6 +101,8 @@ begin(struct nursery_task **out, struct nursery *n,
 		return rc;
 	if ((a.flags & NURSERY_TASK_MAY_INLINE) != 0)
 		return EINVAL;
+	if (a.lane == NURSERY_COMPUTE && (rc = nur_lane_begin()) != 0)
+		return rc;
 	a.flags |= NUR_TASK_HANDSHAKE;
 	if (a.spawn_by == 0 || a.spawn_by > deadline)
 		a.spawn_by = deadline;

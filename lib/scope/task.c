@@ -8,6 +8,7 @@
 #include "base/sys.h"
 #include "base/task_id.h"
 #include "scope/nest.h"
+#include "scope/light.h"
 #include "sched/pool.h"
 
 #include <dlfcn.h>
@@ -51,8 +52,8 @@ nur_task_current(void)
 
 /* t runs here from now on.  Relaxed: who reads it elsewhere is ordered with
  * what t does, E5. */
-static void
-enter(struct nur_thr *self, struct nursery_task *t)
+void
+nur_task_enter(struct nur_thr *self, struct nursery_task *t)
 {
 	if (!nur_list_empty(&self->opened))
 		nur_nest_share_opened(self);
@@ -70,7 +71,7 @@ current_id(void)
 {
 	struct nursery_task *t = nur_task_current();
 
-	return t == NULL ? 0 : t->id;
+	return t == NULL ? 0 : nur_is_light(t) ? nur_light_id(t) : t->id;
 }
 
 bool
@@ -102,13 +103,29 @@ nur_opened_by(const struct nursery *n, const struct nursery_task *host)
 	    &n->host) == host;
 }
 
+/* t, or one that it runs inside of. */
+static bool
+any_is_member(const struct nursery_task *t, const struct nursery *n)
+{
+	for (; t != NULL; t = outer(t))
+		if (nur_is_member(t, n))
+			return true;
+	return false;
+}
+
 bool
 nur_is_member_here(const struct nursery *n)
 {
-	const struct nursery_task *t;
+	const struct nur_thr *self = nur_thr_peek();
+	const struct nur_tally *y;
 
-	for (t = nur_task_current(); t != NULL; t = outer(t))
-		if (nur_is_member(t, n))
+	if (self == NULL)
+		return false;
+	if (any_is_member(self->task, n))
+		return true;
+	/* What waits here, while others of its own run. */
+	for (y = self->tally; y != NULL; y = y->outer)
+		if (any_is_member(y->before, n))
 			return true;
 	return false;
 }
@@ -155,6 +172,12 @@ nur_task_label(const struct nursery_task *t, char *to)
 
 /* ---- birth and end ---- */
 
+struct nursery_task *
+nur_task_block(void)
+{
+	return nur_slab_get(&task_slab);
+}
+
 int
 nur_task_new(struct nursery_task **out, struct nursery *n, nursery_fn *fn,
     void *arg)
@@ -176,6 +199,7 @@ nur_task_new(struct nursery_task **out, struct nursery *n, nursery_fn *fn,
 	t->token = &n->token;
 	t->fn = fn;
 	t->arg = arg;
+	t->lane = n->attr.lane;
 	nur_store_relaxed(&t->refs, 1);
 	t->id = nur_task_next_id();
 	*out = t;
@@ -221,9 +245,8 @@ has_no_handle(const struct nursery_task *t)
 	return nur_load_acquire(&t->refs) == 1;
 }
 
-/* N8: the run's reference. */
-static void
-release(struct nursery_task *t)
+void
+nur_task_release(struct nursery_task *t)
 {
 	if (has_no_handle(t)) {
 		nur_task_free(t);
@@ -274,6 +297,32 @@ classify_locked(struct nursery *n, struct nursery_task *t)
 	return false;
 }
 
+/* N4: the error is kept already, or the success; now the others are told. */
+static void
+cancel_siblings_locked(struct nursery *n, const struct nursery_task *t)
+{
+	struct nur_raise r = { .level = NURSERY_CANCEL,
+		.code = t->result, .why = t->result == 0 ? "task succeeded" :
+		"task failed" };
+
+	nur_nursery_unlock(n);
+	(void)nur_token_raise(&n->token, &r);
+	nur_lock(&n->lock);
+}
+
+void
+nur_task_failed(struct nursery_task *t)
+{
+	struct nursery *n = t->nursery;
+
+	t->ended = nur_now();
+	nur_lock(&n->lock);
+	n->light_bad++;
+	if (classify_locked(n, t))
+		cancel_siblings_locked(n, t);
+	nur_nursery_unlock(n);
+}
+
 static void
 call_on_done(struct nursery *n, struct nursery_task *t)
 {
@@ -289,7 +338,7 @@ call_on_done(struct nursery *n, struct nursery_task *t)
 	r.ended = t->ended;
 	/* To the callback it is the task that runs here: a member. */
 	if (self != NULL)
-		enter(self, t);
+		nur_task_enter(self, t);
 	n->attr.on_done(n, &r, n->attr.ctx);
 	if (self != NULL)
 		leave(self, before);
@@ -317,7 +366,7 @@ report_and_unlock(struct nursery *n, struct nursery_task *t)
 		nur_nursery_unlock(n);
 		call_on_done(n, t);
 		service = nur_is_service(t);
-		release(t);
+		nur_task_release(t);
 		nur_lock(&n->lock);
 		n->reporting = !nur_list_empty(&n->reports);
 		n->unfinished--;
@@ -328,19 +377,6 @@ report_and_unlock(struct nursery *n, struct nursery_task *t)
 		break;
 	}
 	nur_nursery_unlock(n);
-}
-
-/* N4: the error is kept already, or the success; now the others are told. */
-static void
-cancel_siblings_locked(struct nursery *n, const struct nursery_task *t)
-{
-	struct nur_raise r = { .level = NURSERY_CANCEL,
-		.code = t->result, .why = t->result == 0 ? "task succeeded" :
-		"task failed" };
-
-	nur_nursery_unlock(n);
-	(void)nur_token_raise(&n->token, &r);
-	nur_lock(&n->lock);
 }
 
 /* Before on_done, which may wait for this very task. */
@@ -379,7 +415,7 @@ nur_task_finish(struct nursery_task *t, struct nursery_task **next)
 	if (t->own_token || t->copy != NULL || !has_no_handle(t)) {
 		/* Its token is below n's, so it goes before n may. */
 		nur_nursery_unlock(n);
-		release(t);
+		nur_task_release(t);
 		t = NULL;
 		nur_lock(&n->lock);
 	}
@@ -411,18 +447,19 @@ name_thread(struct nur_thr *self, const struct nursery_task *t)
 	(void)prctl(PR_SET_NAME, comm);
 }
 
-/* The nurseries that end with t: those of its thread, or its own only. */
+/* The nurseries that end with t: those of its thread, or, if it runs in the
+ * midst of something, its own only. */
 static const struct nursery_task *
-host_of_left_open(const struct nursery_task *t)
+host_of_left_open(const struct nur_thr *self, const struct nursery_task *t)
 {
-	return (t->flags & NURSERY_TASK_MAY_INLINE) != 0 && t->more.inlined ?
-	    t : NULL;
+	return self->tally != NULL || ((t->flags & NURSERY_TASK_MAY_INLINE) !=
+	    0 && t->more.inlined) ? t : NULL;
 }
 
-static bool
-left_open(const struct nur_thr *self, const struct nursery_task *t)
+bool
+nur_task_left_open(const struct nur_thr *self, const struct nursery_task *t)
 {
-	const struct nursery_task *host = host_of_left_open(t);
+	const struct nursery_task *host = host_of_left_open(self, t);
 	const struct nursery *newest;
 
 	if (nur_list_empty(&self->opened))
@@ -447,43 +484,61 @@ exited(void *task)
 		_exit(NUR_FORKED_AND_BACK);
 	stack_size = n->attr.stack_size;
 	t->result = ENDED_BY_EXIT;
-	nur_nursery_opener_ends(self, host_of_left_open(t));
+	nur_nursery_opener_ends(self, host_of_left_open(self, t));
 	nur_task_finish(t, &next);
 	leave(self, before);
-	if (next != NULL && nur_pool_start(next, stack_size) != 0)
+	if (next != NULL && nur_start(next, stack_size) != 0)
 		nur_requeue(n, next);
 }
 
 static struct nursery_task *
 run_on(struct nur_thr *self, struct nursery_task *t)
 {
-	struct nursery_task *next = NULL, *before = outer(t);
+	struct nursery_task *next = NULL, *before = self->task;
+	unsigned blocking = self->blocking;
 
+	self->blocking = 0;
 	nur_store_relaxed(&t->since, nur_now());
 	t->started = true;
 	nur_store_release(&t->thr, self);
-	enter(self, t);
+	nur_task_enter(self, t);
 	pthread_cleanup_push(exited, t);
 	t->result = t->fn(t->token, t->arg);
 	pthread_cleanup_pop(0);
 	if (nur_inherited(t))
 		_exit(NUR_FORKED_AND_BACK);
-	if (t->result == 0 && left_open(self, t))
+	if (t->result == 0 && nur_task_left_open(self, t))
 		t->result = ENOTEMPTY;
-	nur_nursery_opener_ends(self, host_of_left_open(t));
+	nur_nursery_opener_ends(self, host_of_left_open(self, t));
 	nur_task_finish(t, &next);
 	leave(self, before);
-	self->blocking = 0;
+	self->blocking = blocking;
 	return next;
 }
 
+/* The next one may belong to the other lane. */
 static struct nursery_task *
-run(struct nursery_task *t)
+stays_here(const struct nur_thr *self, struct nursery_task *next)
+{
+	struct nursery *n;
+
+	if (next == NULL || (next->lane == NURSERY_COMPUTE) == (self->tally !=
+	    NULL))
+		return next;
+	n = next->nursery;	/* is there, for `next` has a place */
+	if (nur_start(next, n->attr.stack_size) != 0)
+		nur_requeue(n, next);
+	return NULL;
+}
+
+struct nursery_task *
+nur_task_run(struct nursery_task *t)
 {
 	struct nur_thr *self = nur_thr_peek();
 
-	name_thread(self, t);
-	return run_on(self, t);
+	if (nur_thr_is_worker(self))
+		name_thread(self, t);
+	return stays_here(self, run_on(self, t));
 }
 
 int
@@ -493,18 +548,14 @@ nur_task_run_inline(struct nursery_task *t)
 	struct nursery *n = t->nursery;
 	size_t stack_size = n->attr.stack_size;
 	struct nursery_task *next;
-	unsigned blocking;
 
 	if (self == NULL)
 		return ENOMEM;
-	blocking = self->blocking;
-	self->blocking = 0;
 	t->more.inlined = true;
 	t->more.outer = self->task;
 	next = run_on(self, t);
-	self->blocking = blocking;
 	/* It has a place, so n is there. */
-	if (next != NULL && nur_pool_start(next, stack_size) != 0)
+	if (next != NULL && nur_start(next, stack_size) != 0)
 		nur_requeue(n, next);
 	return 0;
 }
@@ -522,13 +573,16 @@ nursery_current(void)
 struct nursery_task *
 nursery_self(void)
 {
-	return nur_task_current();
+	struct nursery_task *t = nur_task_current();
+
+	return t != NULL && nur_is_light(t) ? nur_light_present(
+	    nur_thr_peek()) : t;
 }
 
 __attribute__((constructor)) static void
 register_hooks(void)
 {
-	nur_pool_run = run;
+	nur_pool_run = nur_task_run;
 	nur_task_id_hook = current_id;
 }
 

@@ -564,10 +564,14 @@ static void
 await_finish_and_unlock(void)
 {
 	uint32_t seen = nur_load_relaxed(&finished);
+	struct nur_thr *self = nur_thr_peek();
+	bool paused;
 
 	waiters++;
 	nur_unlock(&callback_lock);
+	paused = nur_thr_pause(self);
 	(void)nur_futex_wait(&finished, seen, INT64_MAX);
+	nur_thr_resume(self, paused);
 	nur_lock(&callback_lock);
 	waiters--;
 	nur_unlock(&callback_lock);

@@ -35,6 +35,7 @@ nur_token_wait(struct nursery_token *t, enum nursery_level level,
 {
 	struct nur_thr *self;
 	uint32_t before;
+	bool paused;
 	int rc;
 
 	if (t != NULL && nur_token_level(t) >= (unsigned)level)
@@ -43,8 +44,10 @@ nur_token_wait(struct nursery_token *t, enum nursery_level level,
 	if (self == NULL)
 		return ENOMEM;
 	before = nur_op_enter(self, op, -1);
+	paused = nur_thr_pause(self);
 	rc = t != NULL ? park_until(self, t, level, deadline) :
 	    park_only(self, deadline);
+	nur_thr_resume(self, paused);
 	nur_op_leave(self, before);
 	return rc;
 }

@@ -206,6 +206,16 @@ spawn_with(const struct nursery_task_attr *a)
 	return nursery_spawn_with(n, a, nothing, NULL, NULL);
 }
 
+static int
+open_compute_with_stack(size_t bytes)
+{
+	struct nursery_attr a = NURSERY_ATTR_INIT;
+
+	a.lane = NURSERY_COMPUTE;
+	a.stack_size = bytes;
+	return open_with(&a);
+}
+
 static void
 attribute_rows(void)
 {
@@ -234,7 +244,7 @@ attribute_rows(void)
 	    NURSERY_FIRST_SUCCESS)));
 	ROW(nursery_open, EINVAL, open_with(ATTR(lane, -1)));
 	ROW(nursery_open, EINVAL, open_with(ATTR(lane, 3)));
-	ROW(nursery_open, ENOTSUP, open_with(ATTR(lane, NURSERY_COMPUTE)));
+	ROW(nursery_open, ENOTSUP, open_compute_with_stack((size_t)64 << 20));
 	ROW(nursery_open, 0, open_with(ATTR(lane, NURSERY_BLOCKING)));
 	ROW(nursery_open, EINVAL, open_with(ATTR(deadline, -1)));
 	ROW(nursery_open, EINVAL, open_with(ATTR(shield_until, -1)));
@@ -279,8 +289,6 @@ task_attribute_rows(void)
 	ROW(nursery_spawn_with, EINVAL, spawn_with(TASK(grace, 1)));
 	ROW(nursery_spawn_with, ENOTSUP, spawn_with(TASK(restart,
 	    &restart)));
-	ROW(nursery_spawn_with, ENOTSUP, spawn_with(TASK(lane,
-	    NURSERY_COMPUTE)));
 	ROW(nursery_spawn_with, EINVAL, spawn_with(TASK(lane, 3)));
 	ROW(nursery_spawn_with, EINVAL, spawn_with(TASK(lane, -1)));
 	ROW(nursery_spawn_with, EINVAL, spawn_with(TASK(deadline, -1)));
@@ -484,8 +492,6 @@ scope_rows(void)
 	ROW(nursery_start, E2BIG, nursery_start(n, longer(sizeof(struct
 	    nursery_task_attr), 1, 1), nothing, NULL, &out_value,
 	    NURSERY_NEVER));
-	ROW(nursery_start, ENOTSUP, nursery_start(n, TASK(lane,
-	    NURSERY_COMPUTE), nothing, NULL, &out_value, NURSERY_NEVER));
 	ROW(nursery_start, ESHUTDOWN, nursery_start(closed, NULL, nothing,
 	    NULL, &out_value, NURSERY_NEVER));
 	ROW(nursery_started, EINVAL, nursery_started(NULL));

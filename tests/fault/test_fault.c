@@ -363,6 +363,20 @@ try_open(void)
 }
 
 static void
+try_open_compute(void)
+{
+	struct nursery_attr a = NURSERY_ATTR_INIT;
+	struct nursery *n = UNTOUCHED;
+	int rc;
+
+	a.lane = NURSERY_COMPUTE;
+	TRY(rc, 0, nursery_open(&n, &a));
+	EXPECT((rc == 0) == (n != UNTOUCHED));
+	if (rc == 0)
+		close_ok(n);
+}
+
+static void
 try_open_child(void)
 {
 	struct nursery_attr a = NURSERY_ATTR_INIT;
@@ -426,9 +440,8 @@ try_adopt(void)
 
 /* Spawns with arg once; it went to fn exactly if that was accepted. */
 static void
-spawn_by(int (*spawn)(struct nursery *n, int *ran))
+spawn_into(struct nursery *n, int (*spawn)(struct nursery *n, int *ran))
 {
-	struct nursery *n = root();
 	struct nursery_counts c = NURSERY_COUNTS_INIT;
 	struct nursery_report *r = NULL;
 	int rc, ran = 0;
@@ -439,6 +452,25 @@ spawn_by(int (*spawn)(struct nursery *n, int *ran))
 	EXPECT(c.spawned == (rc == 0));
 	EXPECT(ran == (rc == 0));
 	nursery_report_free(r);
+}
+
+static void
+spawn_by(int (*spawn)(struct nursery *n, int *ran))
+{
+	spawn_into(root(), spawn);
+}
+
+/* There is a worker already; a thread for one more is not what it takes. */
+static void
+compute_by(int (*spawn)(struct nursery *n, int *ran))
+{
+	struct nursery_attr a = NURSERY_ATTR_INIT;
+	struct nursery *n = NULL;
+
+	a.lane = NURSERY_COMPUTE;
+	EXPECT(nursery_open(&n, &a) == 0);
+	if (n != NULL)
+		spawn_into(n, spawn);
 }
 
 static int
@@ -496,6 +528,24 @@ static void
 try_spawn(void)
 {
 	spawn_by(spawn_plain);
+}
+
+static void
+try_spawn_compute(void)
+{
+	compute_by(spawn_plain);
+}
+
+static void
+try_spawn_copy_compute(void)
+{
+	compute_by(spawn_long_copy);
+}
+
+static void
+try_spawn_with_compute(void)
+{
+	compute_by(spawn_deadline);
 }
 
 static void
@@ -1410,10 +1460,14 @@ static const struct {
 	    "token_cancel token_cancel_with token_cause token_deadline "
 	    "token_drop token_take guard_drop interrupt_signal" },
 	{ try_open, SOME, "open" },
+	{ try_open_compute, SOME, "open" },
 	{ try_open_child, SOME, "open_child" },
 	{ try_open_under, SOME, "open_under" },
 	{ try_adopt, SOME, "adopt" },
 	{ try_spawn, SOME, "spawn" },
+	{ try_spawn_compute, SOME, "spawn" },
+	{ try_spawn_copy_compute, SOME, "spawn_copy" },
+	{ try_spawn_with_compute, SOME, "spawn_with" },
 	{ try_try_spawn, SOME, "try_spawn" },
 	{ try_spawn_copy, SOME, "spawn_copy" },
 	{ try_spawn_with, SOME, "spawn_with" },

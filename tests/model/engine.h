@@ -39,6 +39,7 @@
 #define MODEL_CHOICES	65536	/* of one run */
 #define MODEL_COVERS	64
 #define MODEL_NAMES	64
+#define MODEL_RESTS	32	/* of one thread, before it gives way */
 #define MODEL_RANKS	16	/* locks held at once by one thread */
 #define MODEL_STORES	8	/* values of a location that are remembered */
 #define MODEL_READS	32	/* loads remembered for coherence */
@@ -77,6 +78,7 @@ struct model_thread {
 	const void *ranks[MODEL_RANKS];	/* for sys_model.c */
 	int depth;
 	uint32_t started;	/* threads that it made */
+	uint32_t rests;
 	uint64_t identity, history, priority;
 	struct clock clock;
 	struct clock acquired;	/* by relaxed loads: a fence makes it count */

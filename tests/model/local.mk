@@ -12,7 +12,9 @@ check_PROGRAMS += test_model test_model_zoo
 MODEL_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/lib \
 	-I$(top_srcdir)/tests/model -include config.h -include model_sync.h \
 	-U_FORTIFY_SOURCE -DNUR_MODEL -DNUR_CHECKS=1 -DNUR_CHUNK_SIZE=16384 \
-	-DNUR_MAGAZINE=4 -DNUR_WALK_SLICE=1
+	-DNUR_MAGAZINE=4 -DNUR_WALK_SLICE=1 -DNUR_DEQUE_ROOM=4 \
+	-DNUR_SEARCHES=1 -DNUR_MOST_SEARCHES=1 -DNUR_KEPT_WORKERS=0 \
+	-DNUR_HELP_ROUNDS=1
 MODEL_WATCHED = -Dmemset=model_memset -Dmemcpy=model_memcpy \
 	-Dmemmove=model_memmove
 MODEL_CFLAGS = $(AM_CFLAGS) -fsanitize=thread
@@ -44,8 +46,8 @@ libmodel_zoo_a_SOURCES = \
 libmodel_zoo_a_CPPFLAGS = $(MODEL_CPPFLAGS) $(MODEL_WATCHED)
 libmodel_zoo_a_CFLAGS = $(MODEL_CFLAGS)
 
-# lib/base/clock.c, sync.c, sys.c and where.c have their counterpart in
-# sys_model.c.
+# lib/base/clock.c, cpus.c, sync.c, sys.c and where.c and lib/sched/monitor.c
+# have their counterpart in sys_model.c.
 libmodel_nursery_a_SOURCES = \
 	lib/base/fork.c \
 	lib/base/signo.c \
@@ -53,11 +55,15 @@ libmodel_nursery_a_SOURCES = \
 	lib/base/task_id.c \
 	lib/base/thr.c \
 	lib/base/time.c \
+	lib/io/blocking.c \
 	lib/io/channel.c \
+	lib/sched/deque.c \
+	lib/sched/lane.c \
 	lib/sched/pool.c \
 	lib/scope/admit.c \
 	lib/scope/attr.c \
 	lib/scope/handle.c \
+	lib/scope/light.c \
 	lib/scope/nest.c \
 	lib/scope/nursery.c \
 	lib/scope/report.c \
@@ -65,6 +71,7 @@ libmodel_nursery_a_SOURCES = \
 	lib/scope/spawn.c \
 	lib/scope/start.c \
 	lib/scope/task.c \
+	lib/scope/work.c \
 	lib/token/callback.c \
 	lib/token/deadline.c \
 	lib/token/fd.c \
@@ -84,6 +91,7 @@ libmodel_scenarios_a_SOURCES = \
 	tests/model/scenario.h \
 	tests/model/scn_callback.c \
 	tests/model/scn_channel.c \
+	tests/model/scn_deque.c \
 	tests/model/scn_join.c \
 	tests/model/scn_nursery.c \
 	tests/model/scn_token.c
@@ -103,7 +111,7 @@ test_model_zoo_LDADD = libmodel_zoo.a libmodel_engine.a
 # link it before the rest.
 MODEL_PLANT = CC='$(CC)' BUILD='$(abs_builddir)' \
 	COMPILE='$(DEFS) $(DEFAULT_INCLUDES) $(MODEL_CPPFLAGS) $(MODEL_WATCHED) $(MODEL_CFLAGS) $(CPPFLAGS) $(CFLAGS)' \
-	SOURCES='$(libmodel_nursery_a_SOURCES)' \
+	SOURCES='$(libmodel_nursery_a_SOURCES) $(libmodel_scenarios_a_SOURCES)' \
 	LINK='$(test_model_OBJECTS) $(test_model_LDADD) $(LDFLAGS) $(LIBS)' \
 	$(SHELL) $(top_srcdir)/tests/model/plant
 

@@ -92,8 +92,10 @@ void model_mutex_yield(const void *m);
 #define nur_raw_mutex_contended(m)	model_mutex_contended(m)
 #define nur_raw_mutex_yield(m)		model_mutex_yield(m)
 #define nur_cpu_relax()			model_yield()
-#define nur_cpu_rest()			((void)0)
+#define nur_cpu_rest()			model_rest()
 void model_yield(void);
+/* No step, but who has rested often gives way: the others are to go on. */
+void model_rest(void);
 
 /* ---- futex: the nur_futex_ functions are made of these ---- */
 

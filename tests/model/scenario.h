@@ -25,7 +25,8 @@ struct scenario {
 };
 
 extern const struct scenario token_scenarios[], join_scenarios[],
-    callback_scenarios[], nursery_scenarios[], channel_scenarios[];
+    callback_scenarios[], nursery_scenarios[], channel_scenarios[],
+    deque_scenarios[];
 
 /* ---- for bodies ---- */
 

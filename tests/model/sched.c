@@ -390,6 +390,13 @@ model_yield(void)
 }
 
 void
+model_rest(void)
+{
+	if (++eng->current->rests > MODEL_RESTS)
+		model_yield();
+}
+
+void
 model_pause(void)
 {
 	EVENT(NULL, "pauses");

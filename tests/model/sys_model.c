@@ -1,19 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The system, as the library meets it in the model: stands in the place of
- * lib/base/sys.c, sync.c, clock.c and where.c, with the same headers.  Time is the
- * machine's, memory is the run's, a panic is a failure of the run.  There
- * are no descriptors but eventfds, no signals and no environment.
+ * lib/base/sys.c, sync.c, clock.c, cpus.c and where.c and of
+ * lib/sched/monitor.c, with the same headers.  Time is the machine's, memory
+ * is the run's, a panic is a failure of the run.  There are no descriptors but
+ * eventfds, no signals, no environment, two processors, and nobody who blocks
+ * without saying so.
  */
 #include "config.h"
 
 #include "base/lock.h"
 #include "base/slab.h"
 #include "base/check.h"
+#include "base/cpus.h"
 #include "base/sys.h"
 #include "base/thr.h"
 #include "base/where.h"
 #include "engine.h"
+#include "sched/monitor.h"
 #include "scope/nursery.h"
 
 #include <signal.h>
@@ -144,6 +148,27 @@ nur_panic(const char *what, const char *file, int line)
 	const char *name = strrchr(file, '/');
 
 	model_fail("%s (%s:%d)", what, name == NULL ? file : name + 1, line);
+}
+
+/* ---- base/cpus.h ---- */
+
+unsigned
+nur_usable_cpus(void)
+{
+	return 2;
+}
+
+/* ---- sched/monitor.h: asks the kernel who blocks ---- */
+
+void
+nur_monitor_watch(bool all_taken)
+{
+	(void)all_taken;
+}
+
+void
+nur_monitor_after_fork(void)
+{
 }
 
 /* ---- inspect/: reads the environment, of which there is none ---- */

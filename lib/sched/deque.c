@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "sched/deque.h"
+
+#define LINK(job)	(&(job)->link)
+#define JOB(l)		NUR_CONTAINER(l, struct nur_job, link)
+
+void
+nur_deque_init(struct nur_deque *d)
+{
+	nur_mutex_init(&d->lock, NUR_RANK_DEQUE);
+}
+
+static struct nur_job *
+slot(struct nur_deque *d, uint32_t i)
+{
+	return nur_load_relaxed(&d->slot[i % NUR_DEQUE_ROOM]);
+}
+
+static void
+count_chains_locked(struct nur_deque *d, int change)
+{
+	nur_store_relaxed(&d->chains, nur_load_relaxed(&d->chains) +
+	    (uint32_t)change);
+}
+
+static void
+add_chain_locked(struct nur_deque *d, struct nur_link *first)
+{
+	first->prev = d->chain;
+	d->chain = first;
+	count_chains_locked(d, 1);
+}
+
+static struct nur_link *
+take_chain_locked(struct nur_deque *d)
+{
+	struct nur_link *first = d->chain;
+
+	if (first == NULL)
+		return NULL;
+	d->chain = first->prev;
+	count_chains_locked(d, -1);
+	return first;
+}
+
+/* What is in slots [from, to), oldest first. */
+static struct nur_link *
+link_up(struct nur_deque *d, uint32_t from, uint32_t to)
+{
+	struct nur_link *first = NULL;
+
+	while (to != from) {
+		LINK(slot(d, --to))->next = first;
+		first = LINK(slot(d, to));
+	}
+	return first;
+}
+
+static unsigned
+push_chain(struct nur_deque *to, struct nur_link *l)
+{
+	struct nur_link *next;
+	unsigned count;
+
+	for (count = 0; l != NULL; l = next, count++) {
+		next = l->next;
+		nur_deque_push(to, JOB(l));
+	}
+	return count;
+}
+
+/* With the lock nobody else moves `top`. */
+static void
+pass_locked(struct nur_deque *d, uint32_t top)
+{
+	/* Release, twice: the jobs that are left have been looked at, and
+	 * the slots read; pair with the owner's acquires in nur_deque_pop()
+	 * and nur_deque_make_room(). */
+	nur_store_release(&d->top, top);
+	nur_store_release(&d->freed, top);
+}
+
+/* ---- the owner ---- */
+
+/* D4 */
+static void
+spill(struct nur_deque *d)
+{
+	uint32_t top;
+
+	nur_lock(&d->lock);
+	top = nur_load_relaxed(&d->top);
+	if (nur_load_relaxed(&d->bottom) - top >= NUR_DEQUE_ROOM / 2) {
+		add_chain_locked(d, link_up(d, top, top +
+		    NUR_DEQUE_ROOM / 2));
+		pass_locked(d, top + NUR_DEQUE_ROOM / 2);
+	}
+	d->freed_seen = nur_load_relaxed(&d->freed);
+	nur_unlock(&d->lock);
+}
+
+void
+nur_deque_make_room(struct nur_deque *d)
+{
+	/* Acquire: D3; pairs with the release in pass_locked(). */
+	d->freed_seen = nur_load_acquire(&d->freed);
+	if (nur_load_relaxed(&d->bottom) - d->freed_seen >= NUR_DEQUE_ROOM)
+		spill(d);
+}
+
+struct nur_job *
+nur_deque_pop_slowly(struct nur_deque *d)
+{
+	struct nur_link *chain = NULL;
+	struct nur_job *job = NULL;
+	uint32_t b;
+
+	nur_lock(&d->lock);
+	b = nur_load_relaxed(&d->bottom);
+	if (b != nur_load_relaxed(&d->top)) {
+		job = slot(d, b - 1);
+		nur_store_release(&d->bottom, b - 1);
+	} else {
+		chain = take_chain_locked(d);
+	}
+	nur_unlock(&d->lock);
+	if (chain == NULL)
+		return job;
+	(void)push_chain(d, chain->next);
+	return JOB(chain);
+}
+
+bool
+nur_deque_move_all(struct nur_deque *d, struct nur_deque *to)
+{
+	struct nur_link *chain, *chains;
+	uint32_t top, bottom;
+	bool any;
+
+	nur_lock(&d->lock);
+	top = nur_load_relaxed(&d->top);
+	bottom = nur_load_relaxed(&d->bottom);
+	if (top != bottom)
+		add_chain_locked(d, link_up(d, top, bottom));
+	pass_locked(d, bottom);
+	chains = d->chain;
+	d->chain = NULL;
+	nur_store_relaxed(&d->chains, 0);
+	nur_unlock(&d->lock);
+	any = chains != NULL;
+	nur_lock(&to->lock);
+	while ((chain = chains) != NULL) {
+		chains = chain->prev;
+		add_chain_locked(to, chain);
+	}
+	nur_unlock(&to->lock);
+	return any;
+}
+
+void
+nur_deque_forget(struct nur_deque *d)
+{
+	nur_deque_init(d);
+	nur_store_relaxed(&d->bottom, 0);
+	nur_store_relaxed(&d->top, 0);
+	nur_store_relaxed(&d->freed, 0);
+	nur_store_relaxed(&d->chains, 0);
+	d->freed_seen = 0;
+	d->chain = NULL;
+}
+
+/* ---- anybody ---- */
+
+void
+nur_deque_give(struct nur_deque *d, struct nur_job *job)
+{
+	LINK(job)->next = NULL;
+	nur_lock(&d->lock);
+	add_chain_locked(d, LINK(job));
+	nur_unlock(&d->lock);
+}
+
+/* D2: where the slots end that are the thief's, from `top` on. */
+static uint32_t
+claim_locked(struct nur_deque *d, uint32_t top, uint32_t most)
+{
+	/* Acquire: sees the jobs; pairs with the release in push. */
+	int32_t count = (int32_t)(nur_load_acquire(&d->bottom) - top);
+	uint32_t end;
+
+	if (count <= 0)
+		return top;
+	end = ((uint32_t)count + 1) / 2;
+	end = top + (end < most ? end : most);
+	nur_store_relaxed(&d->top, end);
+	nur_heavy_barrier();
+	count = (int32_t)(nur_load_acquire(&d->bottom) - top);
+	if (count < 0)
+		count = 0;
+	return (int32_t)(end - top) > count ? top + (uint32_t)count : end;
+}
+
+/* How many the owner can push without a lock. */
+static uint32_t
+room(struct nur_deque *to)
+{
+	uint32_t b = nur_load_relaxed(&to->bottom);
+
+	if (b - to->freed_seen >= NUR_DEQUE_ROOM)
+		nur_deque_make_room(to);
+	return NUR_DEQUE_ROOM - (b - to->freed_seen);
+}
+
+static unsigned
+take_slots_locked(struct nur_deque *d, struct nur_deque *to, uint32_t most,
+    nur_fits_fn *fits, const void *arg)
+{
+	uint32_t top = nur_load_relaxed(&d->top), end, i;
+	struct nur_job *job;
+
+	end = claim_locked(d, top, most);
+	for (i = top; i != end; i++) {
+		job = slot(d, i);
+		if (fits != NULL && !fits(job, arg))
+			break;
+		nur_deque_push(to, job);
+	}
+	pass_locked(d, i);
+	return i - top;
+}
+
+unsigned
+nur_deque_steal(struct nur_deque *d, struct nur_deque *to, nur_fits_fn *fits,
+    const void *arg)
+{
+	struct nur_link *chain = NULL;
+	uint32_t most = room(to);	/* one lock at a time */
+	unsigned count = 0;
+
+	if (!nur_trylock(&d->lock))
+		return 0;
+	if (d->chain != NULL && (fits == NULL || fits(JOB(d->chain), arg)))
+		chain = take_chain_locked(d);
+	else if (d->chain == NULL || fits != NULL)
+		count = take_slots_locked(d, to, most, fits, arg);
+	nur_unlock(&d->lock);
+	return chain != NULL ? push_chain(to, chain) : count;
+}

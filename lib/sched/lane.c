@@ -1,0 +1,635 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "sched/lane.h"
+
+#include "base/cpus.h"
+#include "base/sys.h"
+#include "sched/monitor.h"
+#include "token/vacant.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define IDLE_FOR	INT64_C(10000000000)	/* then a worker leaves */
+#define MOST_WORKERS	4096
+
+/* How often a searcher looks, some microseconds apart: a while, and longer
+ * as long as others push. */
+#ifndef NUR_SEARCHES		/* the model build has fewer */
+#define NUR_SEARCHES	16
+#define NUR_MOST_SEARCHES	512
+#endif
+
+#ifndef NUR_KEPT_WORKERS	/* in the model, all threads have an end */
+#define NUR_KEPT_WORKERS	1
+#endif
+
+uint32_t nur_lane_call, nur_lane_surplus;
+void (*nur_lane_run)(struct nur_thr *self);
+
+struct nur_mutex nur_lane_lock = NUR_MUTEX_INIT(NUR_RANK_LANE);
+/* under nur_lane_lock */
+static unsigned places;		/* 0: not known yet */
+static unsigned beyond;		/* as many more: sched/monitor.c */
+static unsigned active;		/* that hold one; the searcher, too */
+static unsigned workers, parked_count;
+static bool searching;		/* somebody, L2 */
+static bool lacks_thread;	/* none was to be had: do not try at once */
+static struct nur_link parked = { &parked, &parked };
+/* Of threads and, first of all, of none; linked for ever, to be read without
+ * the lock. */
+static struct nur_deque nobodys = { .lock = NUR_MUTEX_INIT(NUR_RANK_DEQUE),
+	.owned = true };
+static struct nur_deque *first_deque = &nobodys;	/* atomic */
+
+/* ---- places: L1, L2 ---- */
+
+static void
+places_changed_locked(void)
+{
+	/* Relaxed: the barriers of L3 order it. */
+	nur_store_relaxed(&nur_lane_call, active < places + beyond &&
+	    !searching && !lacks_thread);
+	nur_store_relaxed(&nur_lane_surplus, active > places + beyond);
+	nur_monitor_watch(active >= places && !searching);
+}
+
+static unsigned
+wanted_workers(void)
+{
+	const char *value = nur_getenv("NURSERY_WORKERS");
+	unsigned long n;
+	char *end;
+
+	if (value == NULL)
+		return nur_usable_cpus();
+	n = strtoul(value, &end, 10);
+	if (value[0] >= '0' && value[0] <= '9' && *end == '\0' && n >= 1 &&
+	    n <= MOST_WORKERS)
+		return (unsigned)n;
+	nur_bad_env("NURSERY_WORKERS", value, "a number from 1 to 4096");
+	return nur_usable_cpus();
+}
+
+unsigned
+nur_lane_places(void)
+{
+	unsigned n;
+
+	nur_lock(&nur_lane_lock);
+	n = places;
+	nur_unlock(&nur_lane_lock);
+	return n;
+}
+
+/* ---- queues ---- */
+
+static size_t
+map_size(void)
+{
+	size_t size = 64;
+
+	while (size < sizeof(struct nur_deque))
+		size *= 2;
+	return size;
+}
+
+static struct nur_deque *
+unowned_locked(void)
+{
+	struct nur_deque *d = nur_load_relaxed(&first_deque);
+
+	for (; d != NULL; d = d->next)
+		if (!d->owned)
+			return d;
+	d = nur_map_aligned(map_size());
+	if (d == NULL)
+		return NULL;
+	nur_deque_init(d);
+	d->next = nur_load_relaxed(&first_deque);
+	/* Release: who finds it in the list finds it made. */
+	nur_store_release(&first_deque, d);
+	return d;
+}
+
+struct nur_deque *
+nur_lane_attach(struct nur_thr *self)
+{
+	if (self->deque != NULL)
+		return self->deque;
+	nur_lock(&nur_lane_lock);
+	self->deque = unowned_locked();
+	if (self->deque != NULL)
+		self->deque->owned = true;
+	nur_unlock(&nur_lane_lock);
+	return self->deque;
+}
+
+static void
+detach(struct nur_thr *self)
+{
+	struct nur_deque *d = self->deque;
+
+	if (d == NULL)
+		return;
+	self->deque = NULL;
+	if (nur_deque_move_all(d, &nobodys))
+		nur_lane_pushed();
+	nur_lock(&nur_lane_lock);
+	d->owned = false;
+	nur_unlock(&nur_lane_lock);
+}
+
+void
+nur_lane_give(struct nur_job *job)
+{
+	nur_deque_give(&nobodys, job);
+}
+
+void
+nur_lane_poll(struct nur_thr *self)
+{
+	if (nur_load_relaxed(&nobodys.chains) != 0)
+		(void)nur_deque_steal(&nobodys, self->deque, NULL, NULL);
+}
+
+bool
+nur_lane_has_work(void)
+{
+	/* Acquire: pairs with the release in unowned_locked(). */
+	struct nur_deque *d = nur_load_acquire(&first_deque);
+
+	for (; d != NULL; d = d->next)
+		if (nur_deque_length(d) > 0)
+			return true;
+	return false;
+}
+
+/* Who holds the lock of a queue that has something may not be running: until
+ * he is through, a thief would look in vain. */
+static bool
+await_work(void)
+{
+	struct nur_deque *d = nur_load_acquire(&first_deque);
+
+	for (; d != NULL; d = d->next) {
+		if (nur_deque_length(d) == 0)
+			continue;
+		nur_lock(&d->lock);
+		nur_unlock(&d->lock);
+		return true;
+	}
+	return false;
+}
+
+/* The queues in turn, each thief beginning behind its own. */
+static struct nur_deque *
+after(struct nur_deque *d)
+{
+	return d->next != NULL ? d->next : nur_load_acquire(&first_deque);
+}
+
+bool
+nur_lane_steal(struct nur_thr *self, nur_fits_fn *fits, const void *arg)
+{
+	struct nur_deque *d;
+
+	for (d = after(self->deque); d != self->deque; d = after(d))
+		if (nur_deque_length(d) > 0 && nur_deque_steal(d, self->deque,
+		    fits, arg) > 0)
+			return true;
+	return false;
+}
+
+/* ---- searching ---- */
+
+/* L5.  Only the searcher is here. */
+static bool
+worth_it(struct nur_deque *d, bool called)
+{
+	uint32_t length = nur_deque_length(d), pushes;
+
+	if (length != 1 || called)
+		return length > 0;
+	pushes = nur_load_relaxed(&d->pushes);
+	if (d->pushes_seen == pushes)
+		return true;
+	d->pushes_seen = pushes;
+	return false;
+}
+
+/* One look at all; *pushes: what has been pushed in all. */
+static bool
+look(struct nur_thr *self, bool called, uint32_t *pushes)
+{
+	struct nur_deque *d = self->deque;
+
+	*pushes = 0;
+	do {
+		d = after(d);
+		*pushes += nur_load_relaxed(&d->pushes);
+		if (!worth_it(d, called))
+			continue;
+		/* What a thief had in its hands may be back in one's own. */
+		if (d == self->deque || nur_deque_steal(d, self->deque, NULL,
+		    NULL) > 0)
+			return true;
+	} while (d != self->deque);
+	return false;
+}
+
+/* Called: somebody has just pushed. */
+static bool
+search(struct nur_thr *self, bool called)
+{
+	uint32_t before = 0, pushes;
+	int left = nur_lane_places() > 1 ? NUR_SEARCHES : 0, most;
+
+	for (most = NUR_MOST_SEARCHES; ; most--, left--) {
+		if (look(self, called, &pushes))
+			return true;
+		called = false;
+		if (pushes != before && left > 0)
+			left = NUR_SEARCHES;
+		before = pushes;
+		if (left <= 0 || most <= 0)
+			return false;
+		nur_cpu_rest();
+	}
+}
+
+/* ---- calling ---- */
+
+static void start_worker(void);
+
+/* L3: it is called if there is something; after nur_lane_call was set. */
+static void
+call_if_needed(void)
+{
+	nur_heavy_barrier();
+	if (nur_load_relaxed(&nur_lane_call) != 0 && nur_lane_has_work())
+		nur_lane_answer();
+}
+
+static struct nur_thr *
+pop_parked_locked(void)
+{
+	struct nur_link *l = parked.prev;
+
+	if (l == &parked)
+		return NULL;
+	nur_list_remove(l);
+	parked_count--;
+	return NUR_CONTAINER(l, struct nur_thr, idle);
+}
+
+void
+nur_lane_answer(void)
+{
+	struct nur_thr *thr;
+
+	nur_lock(&nur_lane_lock);
+	if (nur_load_relaxed(&nur_lane_call) == 0) {
+		nur_unlock(&nur_lane_lock);
+		return;
+	}
+	active++;
+	searching = true;
+	places_changed_locked();
+	thr = pop_parked_locked();
+	if (thr != NULL)
+		thr->called = true;
+	nur_unlock(&nur_lane_lock);
+	if (thr != NULL)
+		nur_unpark(thr);
+	else
+		start_worker();
+}
+
+/* The searcher has something now: L4. */
+static void
+found(void)
+{
+	bool more;
+
+	nur_lock(&nur_lane_lock);
+	searching = false;
+	places_changed_locked();
+	more = nur_load_relaxed(&nur_lane_call) != 0;
+	nur_unlock(&nur_lane_lock);
+	if (more)
+		call_if_needed();
+}
+
+/* ---- sleeping ---- */
+
+/* In the list from now on, without a place; the monitor may have taken it
+ * already. */
+static void
+park_begins(struct nur_thr *self, bool searched)
+{
+	nur_lock(&nur_lane_lock);
+	active -= self->place;
+	nur_store_relaxed(&self->place, false);
+	self->called = false;
+	if (searched)
+		searching = false;
+	lacks_thread = false;
+	nur_list_append(&parked, &self->idle);
+	parked_count++;
+	places_changed_locked();
+	nur_unlock(&nur_lane_lock);
+}
+
+/* L3: the one who is about to sleep looks again; true: he has been called, or
+ * calls himself. */
+static bool
+called_after_all(struct nur_thr *self)
+{
+	bool called;
+
+	nur_heavy_barrier();
+	if (!await_work())
+		return false;
+	nur_lock(&nur_lane_lock);
+	called = nur_load_relaxed(&nur_lane_call) != 0 && !self->called;
+	if (called) {
+		nur_list_remove(&self->idle);
+		parked_count--;
+		self->called = true;
+		active++;
+		searching = true;
+		places_changed_locked();
+	}
+	nur_unlock(&nur_lane_lock);
+	return called;
+}
+
+/* True: this thread is to go, and is not in the list any more.  The last one
+ * stays, so that there always is one. */
+static bool
+retires(struct nur_thr *self)
+{
+	bool goes;
+
+	nur_lock(&nur_lane_lock);
+	goes = !self->called && workers > NUR_KEPT_WORKERS;
+	if (goes) {
+		nur_list_remove(&self->idle);
+		parked_count--;
+		workers--;
+	}
+	nur_unlock(&nur_lane_lock);
+	return goes;
+}
+
+/* Sleeps until called: then it is the searcher, with a place.  False: it has
+ * idled long enough. */
+static bool
+sleep_till_called(struct nur_thr *self, bool searched)
+{
+	int64_t until = nur_now() + IDLE_FOR;
+
+	park_begins(self, searched);
+	if (!called_after_all(self)) {
+		nur_vacant_release(self, NULL);
+		for (;;) {
+			if (nur_park(self, until) != ETIMEDOUT) {
+				/* Not every wake-up is a call; the flag was
+				 * written before that, under the lock. */
+				nur_lock(&nur_lane_lock);
+				if (self->called) {
+					nur_unlock(&nur_lane_lock);
+					break;
+				}
+				nur_unlock(&nur_lane_lock);
+			} else if (retires(self)) {
+				return false;
+			} else {
+				until = NURSERY_NEVER;
+			}
+		}
+	}
+	nur_store_relaxed(&self->place, true);
+	return true;
+}
+
+/* True: this one searches now. */
+static bool
+may_search(void)
+{
+	bool may;
+
+	nur_lock(&nur_lane_lock);
+	may = !searching && active <= places + beyond;
+	if (may) {
+		searching = true;
+		places_changed_locked();
+	}
+	nur_unlock(&nur_lane_lock);
+	return may;
+}
+
+/* ---- the worker ---- */
+
+static void
+worker_main(void *arg)
+{
+	struct nur_thr *self = arg;
+	bool told = nur_thr_become(self), searches = true, called = true;
+
+	nur_store_relaxed(&self->place, true);
+	for (;;) {
+		if (searches && search(self, called)) {
+			found();
+			nur_lane_run(self);
+			searches = may_search();
+			called = false;
+			continue;
+		}
+		if (!sleep_till_called(self, searches))
+			break;
+		searches = called = true;
+	}
+	if (!told)
+		nur_thr_ends(self);
+}
+
+NUR_THREAD(worker, worker_main)
+
+static struct nur_thr *
+new_worker(void)
+{
+	struct nur_thr *thr = nur_thr_new();
+
+	if (thr == NULL)
+		return NULL;
+	thr->stack_size = NUR_LANE_STACK;
+	if (nur_lane_attach(thr) != NULL)
+		return thr;
+	nur_thr_free(thr);
+	return NULL;
+}
+
+/* Nobody could be called: when the next place is left, it is tried again. */
+static void
+uncall(void)
+{
+	nur_lock(&nur_lane_lock);
+	active--;
+	workers--;
+	searching = false;
+	lacks_thread = true;
+	places_changed_locked();
+	nur_unlock(&nur_lane_lock);
+}
+
+static int
+try_start_worker(void)
+{
+	struct nur_thr *thr;
+	int rc = EAGAIN;
+
+	nur_lock(&nur_lane_lock);
+	workers++;
+	nur_unlock(&nur_lane_lock);
+	thr = new_worker();
+	if (thr != NULL) {
+		rc = nur_thread_start(worker, thr, NUR_LANE_STACK);
+		if (rc == 0)
+			return 0;
+		detach(thr);
+		nur_thr_free(thr);
+	}
+	uncall();
+	return rc;
+}
+
+static void
+start_worker(void)
+{
+	(void)try_start_worker();
+}
+
+int
+nur_lane_begin(void)
+{
+	bool begins;
+
+	nur_lock(&nur_lane_lock);
+	begins = workers == 0;
+	if (places == 0)
+		places = wanted_workers();
+	if (begins) {
+		active++;
+		searching = true;
+		lacks_thread = false;
+		places_changed_locked();
+	}
+	nur_unlock(&nur_lane_lock);
+	return begins ? try_start_worker() : 0;
+}
+
+/* ---- giving the place away ---- */
+
+static void
+pause_here(struct nur_thr *self)
+{
+	bool was_full, calls;
+
+	nur_lock(&nur_lane_lock);
+	if (!self->place) {	/* the monitor was here */
+		nur_unlock(&nur_lane_lock);
+		return;
+	}
+	was_full = active >= places + beyond;
+	nur_store_relaxed(&self->place, false);
+	active--;
+	lacks_thread = false;
+	places_changed_locked();
+	calls = was_full && nur_load_relaxed(&nur_lane_call) != 0;
+	nur_unlock(&nur_lane_lock);
+	if (calls)
+		call_if_needed();
+}
+
+void
+nur_lane_return(struct nur_thr *self)
+{
+	int error = errno;	/* of what was waited for */
+
+	nur_lock(&nur_lane_lock);
+	nur_store_relaxed(&self->place, true);
+	active++;
+	places_changed_locked();
+	nur_unlock(&nur_lane_lock);
+	errno = error;
+}
+
+void
+nur_lane_rescue(struct nur_thr *const *blocked, unsigned count,
+    unsigned how_many_more)
+{
+	unsigned i;
+	bool calls;
+
+	nur_lock(&nur_lane_lock);
+	for (i = 0; i < count; i++) {
+		active -= blocked[i]->place;
+		nur_store_relaxed(&blocked[i]->place, false);
+	}
+	beyond = how_many_more;
+	lacks_thread = false;
+	places_changed_locked();
+	calls = nur_load_relaxed(&nur_lane_call) != 0;
+	nur_unlock(&nur_lane_lock);
+	if (calls)
+		call_if_needed();
+}
+
+/* ---- ends ---- */
+
+void
+nur_lane_thread_ends(struct nur_thr *self)
+{
+	detach(self);
+}
+
+void
+nur_lane_counts(uint64_t *threads, uint64_t *idle)
+{
+	nur_lock(&nur_lane_lock);
+	*threads = workers;
+	*idle = parked_count;
+	nur_unlock(&nur_lane_lock);
+}
+
+/* What the parent's queues hold is the parent's; the memory is not looked at
+ * again, but for the caller's queue, which it keeps. */
+void
+nur_lane_after_fork(void)
+{
+	struct nur_thr *self = nur_thr_peek();
+	struct nur_deque *d = nur_load_relaxed(&first_deque);
+
+	for (; d != NULL; d = d->next) {
+		nur_deque_forget(d);
+		d->owned = d == &nobodys || (self != NULL &&
+		    self->deque == d);
+	}
+	active = workers = parked_count = beyond = 0;
+	searching = lacks_thread = false;
+	nur_list_init(&parked);
+	nur_store_relaxed(&nur_lane_call, 0);
+	nur_store_relaxed(&nur_lane_surplus, 0);
+	if (self != NULL)
+		nur_store_relaxed(&self->place, false);
+}
+
+__attribute__((constructor)) static void
+register_hooks(void)
+{
+	nur_thr_pause_hook = pause_here;
+	nur_thr_resume_hook = nur_lane_return;
+}

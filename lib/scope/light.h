@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/* Tasks of the compute lane, and those among them that are light: invariants
+ * in scope/light.c and scope/work.c. */
+#ifndef NUR_SCOPE_LIGHT_H
+#define NUR_SCOPE_LIGHT_H
+
+#include "scope/nursery.h"
+#include "sched/lane.h"
+
+/* ---- light.c ---- */
+
+/* n->light: the balance, and who has something to tell. */
+#define NUR_LIGHT_BALANCE	36	/* bits, with a sign */
+#define NUR_LIGHT_RUNNER	(UINT64_C(1) << 36)
+#define NUR_LIGHT_SPAWNER	(UINT64_C(1) << 54)
+
+/* Whether n's plain tasks can be light; for one that is being opened. */
+bool nur_light_possible(const struct nursery *n);
+/* Spawns one. */
+int nur_light_spawn(struct nursery *n, nursery_fn *fn, void *arg);
+/* Spawns t, which has a whole block; it is gone if refused. */
+int nur_light_submit(struct nursery_task *t);
+/* A light task that somebody asks for by its handle has a whole block from
+ * then on: that; NULL without memory. */
+struct nursery_task *nur_light_present(struct nur_thr *self);
+uint64_t nur_light_id(const struct nursery_task *t);
+
+/* One that runs, as others see it: of `task`, its function and its id. */
+struct nur_light_seen {
+	const struct nur_thr *thr;
+	struct nursery_task task;
+};
+/* Calls fn for each of n's that runs, as far as can be seen. */
+void nur_light_each(const struct nursery *n,
+    void (*fn)(const struct nur_light_seen *s, void *arg), void *arg);
+
+/* Around a wait for n's tasks: who spawns meanwhile counts at once.  Lock
+ * held. */
+void nur_light_wait_begins_locked(struct nursery *n);
+void nur_light_wait_ends_locked(struct nursery *n);
+/* Tells the nursery what the caller has counted from outside. */
+void nur_light_tell(struct nur_thr *self);
+/* In numbers, what of them waits and runs; guesses while they do. */
+void nur_light_numbers(const struct nursery *n, uint64_t *queued,
+    uint64_t *running);
+/* Adds them to what n has counted.  Lock held. */
+void nur_light_add_counts_locked(const struct nursery *n,
+    struct nursery_counts *to);
+
+/* What the caller counts for n as one who runs its tasks: before the first
+ * of them, and when there is no other. */
+void nur_light_run_begins(struct nur_tally *y, struct nursery *n);
+void nur_light_run_ends(struct nur_tally *y);
+void nur_light_run(struct nur_thr *self, struct nur_tally *y,
+    struct nursery_task *t);
+
+void nur_light_after_fork(void);
+
+static inline bool
+nur_is_light(const struct nursery_task *t)
+{
+	return (t->flags & NUR_TASK_LIGHT) != 0;
+}
+
+/* ---- work.c ---- */
+
+/* Gives t, which is counted in, to the workers. */
+void nur_compute_start(struct nursery_task *t);
+/* Runs tasks of n and of those inside it, if the caller may, until none is to
+ * be found. */
+void nur_compute_help(struct nursery *n, int64_t deadline);
+
+#endif
