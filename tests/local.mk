@@ -53,6 +53,7 @@ API_TESTS = \
 UNIT_TESTS = \
 	test_attr \
 	test_clock \
+	test_cpus \
 	test_list \
 	test_lock \
 	test_slab \
@@ -353,6 +354,11 @@ test_timer_SOURCES = tests/unit/test_timer.c
 test_timer_CPPFLAGS = $(INNER_FLAGS)
 test_timer_CFLAGS = $(TEST_CFLAGS)
 test_timer_LDADD = $(TEST_LIBS)
+
+test_cpus_SOURCES = tests/unit/test_cpus.c
+test_cpus_CPPFLAGS = $(INNER_FLAGS)
+test_cpus_CFLAGS = $(TEST_CFLAGS)
+test_cpus_LDADD = $(TEST_LIBS)
 
 test_where_SOURCES = tests/unit/test_where.c
 test_where_CPPFLAGS = $(INNER_FLAGS)
