@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
+#include "config.h"
+
 #include "bench.h"
 
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -105,6 +108,20 @@ together_main(void *arg)
 	all->fn(all->arg, o->i);
 	o->ns = (double)(bench_now() - start);
 	return NULL;
+}
+
+void
+bench_use_cpus(int n)
+{
+	cpu_set_t all, some;
+	size_t cpu;
+
+	CPU_ZERO(&some);
+	BENCH_CHECK(sched_getaffinity(0, sizeof all, &all) == 0);
+	for (cpu = 0; cpu < CPU_SETSIZE && CPU_COUNT(&some) < n; cpu++)
+		if (CPU_ISSET(cpu, &all))
+			CPU_SET(cpu, &some);
+	BENCH_CHECK(sched_setaffinity(0, sizeof some, &some) == 0);
 }
 
 double

@@ -69,6 +69,9 @@ int64_t bench_now(void);
 double bench_together(unsigned n, void (*fn)(void *arg, unsigned i),
     void *arg);
 
+/* This process runs on so many processors from now on. */
+void bench_use_cpus(int n);
+
 /* fn(arg) on a thread whose stack has that many bytes, touched beforehand
  * if `warm`. */
 void bench_on_stack(size_t bytes, bool warm, void (*fn)(void *arg), void *arg);

@@ -1,6 +1,6 @@
 # Benchmarks: `make bench`.  Not part of `make check`: they judge the machine
 # as much as the library.  Each peer is compared with when configure found it.
-EXTRA_PROGRAMS += bench_io bench_scope bench_token bench_wait
+EXTRA_PROGRAMS += bench_compute bench_io bench_scope bench_token bench_wait
 EXTRA_LTLIBRARIES += libbench.la libbench_tbb.la
 EXTRA_DIST += \
 	tests/bench/httpd-nginx \
@@ -46,6 +46,10 @@ libbench_tbb_la_SOURCES = tests/bench/peer_tbb.cc
 libbench_tbb_la_CPPFLAGS = $(BENCH_FLAGS)
 libbench_tbb_la_CXXFLAGS = $(AM_CXXFLAGS) $(TBB_CFLAGS)
 
+bench_compute_SOURCES = tests/bench/bench_compute.c
+bench_compute_CPPFLAGS = $(BENCH_FLAGS)
+bench_compute_LDADD = $(BENCH_LIBS)
+
 bench_io_SOURCES = tests/bench/bench_io.c
 bench_io_CPPFLAGS = $(BENCH_FLAGS)
 bench_io_LDADD = $(BENCH_LIBS)
@@ -63,7 +67,7 @@ bench_wait_CPPFLAGS = $(BENCH_FLAGS)
 bench_wait_LDADD = $(BENCH_LIBS)
 
 # All run even when one misses a bar; BENCH_ARGS goes to the programs.
-bench: bench_io bench_scope bench_token bench_wait
+bench: bench_compute bench_io bench_scope bench_token bench_wait
 	@rc=0; \
 	CC="$(CC)" OBJDUMP="$(OBJDUMP)" \
 	    $(srcdir)/tests/bench/poll-object || rc=1; \
@@ -71,5 +75,6 @@ bench: bench_io bench_scope bench_token bench_wait
 	./bench_scope $(BENCH_ARGS) || rc=1; \
 	./bench_wait $(BENCH_ARGS) || rc=1; \
 	./bench_io $(BENCH_ARGS) || rc=1; \
+	./bench_compute $(BENCH_ARGS) || rc=1; \
 	exit $$rc
 .PHONY: bench

@@ -225,3 +225,148 @@ tbb_group_in_task(void)
 	under(root, [&] { ns = groups(); });
 	return ns;
 }
+
+// ---- the compute lane's workloads ----
+
+namespace {
+
+double
+tasks(int cpus)
+{
+	bench_use_cpus(cpus);
+
+	task_group group;
+	int64_t took = bench_now();
+
+	for (size_t i = 0; i < PEER_TASKS; i++)
+		group.run([] {});
+	group.wait();
+	return double(bench_now() - took) / PEER_TASKS;
+}
+
+long
+fib(int n)
+{
+	if (n < 2)
+		return n;
+
+	task_group group;
+	long a = 0;
+
+	group.run([&a, n] { a = fib(n - 1); });
+	long b = fib(n - 2);
+	group.wait();
+	return a + b;
+}
+
+double
+fork_join(int cpus)
+{
+	bench_use_cpus(cpus);
+
+	int64_t took = bench_now();
+	long result = fib(PEER_FIB);
+
+	took = bench_now() - took;
+	BENCH_CHECK(result == PEER_FIB_RESULT);
+	return double(took) / PEER_FIB_FORKS;
+}
+
+void
+node(task_group &group, unsigned left)
+{
+	if (left < 2)
+		return;
+	group.run([&group, left] { node(group, left - 1); });
+	group.run([&group, left] { node(group, left - 2); });
+}
+
+double
+tree(int cpus)
+{
+	bench_use_cpus(cpus);
+
+	task_group group;
+	int64_t took = bench_now();
+
+	group.run([&group] { node(group, PEER_FIB); });
+	group.wait();
+	return double(bench_now() - took) / (2 * PEER_FIB_FORKS + 1);
+}
+
+void
+run_share(void *group, unsigned)
+{
+	for (size_t k = 0; k < PEER_TASKS / 4; k++)
+		static_cast<task_group *>(group)->run([] {});
+}
+
+} // namespace
+
+double
+tbb_tasks_1(void)
+{
+	return tasks(1);
+}
+
+double
+tbb_tasks_2(void)
+{
+	return tasks(2);
+}
+
+double
+tbb_fork_join_1(void)
+{
+	return fork_join(1);
+}
+
+double
+tbb_fork_join_2(void)
+{
+	return fork_join(2);
+}
+
+double
+tbb_tree_1(void)
+{
+	return tree(1);
+}
+
+double
+tbb_tree_2(void)
+{
+	return tree(2);
+}
+
+double
+tbb_one_task(void)
+{
+	bench_use_cpus(2);
+
+	task_group outer;
+	double ns = 0;
+
+	outer.run_and_wait([&ns] {
+		ns = per_op([] {
+			task_group group;
+
+			group.run([] {});
+			group.wait();
+		});
+	});
+	return ns;
+}
+
+double
+tbb_four_spawners(void)
+{
+	bench_use_cpus(2);
+
+	task_group group;
+	int64_t took = bench_now();
+
+	(void)bench_together(4, run_share, &group);
+	group.wait();
+	return double(bench_now() - took) / PEER_TASKS;
+}

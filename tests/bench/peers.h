@@ -14,6 +14,10 @@
 #define PEER_DEADLINES	100000
 /* Of the i-th: from 30 s to an hour from now, in no order. */
 #define PEER_SECONDS(i)	(30 + (unsigned)((i) * 7919 % 3571))
+#define PEER_TASKS	((size_t)1000000)
+#define PEER_FIB	27
+#define PEER_FIB_RESULT	196418
+#define PEER_FIB_FORKS	317810	/* calls that are not the last */
 #define PEER_STACK	((size_t)64 << 20)	/* for those that recurse */
 
 #ifdef __cplusplus
@@ -37,6 +41,9 @@ bench_fn tbb_child, tbb_child_2, tbb_child_unbound;
 bench_fn tbb_flat;
 bench_fn tbb_bytes;
 bench_fn tbb_group, tbb_group_in_task;
+bench_fn tbb_tasks_1, tbb_tasks_2, tbb_four_spawners;
+bench_fn tbb_fork_join_1, tbb_fork_join_2, tbb_one_task;
+bench_fn tbb_tree_1, tbb_tree_2;
 
 #ifdef __cplusplus
 }

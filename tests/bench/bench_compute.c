@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The compute lane next to oneTBB: what a task, a fork and a join cost.  Each
+ * run has one processor or two, by its affinity, and so as many workers.  The
+ * bars are the project's acceptance.
+ */
+#include "bench.h"
+#include "peers.h"
+
+#include <nursery.h>
+
+static struct nursery *
+open_compute(void)
+{
+	struct nursery_attr a = NURSERY_ATTR_INIT;
+	struct nursery *n;
+
+	a.lane = NURSERY_COMPUTE;
+	BENCH_CHECK(nursery_open(&n, &a) == 0);
+	return n;
+}
+
+static void
+close_and_check(struct nursery *n, uint64_t tasks)
+{
+	struct nursery_counts c = NURSERY_COUNTS_INIT;
+	struct nursery_report *r;
+
+	BENCH_CHECK(nursery_close_with(&n, &r) == 0);
+	BENCH_CHECK(nursery_report_counts(r, &c) == 0);
+	BENCH_CHECK(c.succeeded == tasks);
+	nursery_report_free(r);
+}
+
+static int
+nothing(struct nursery_token *t, void *arg)
+{
+	(void)t;
+	(void)arg;
+	return 0;
+}
+
+/* ---- W1: one nursery, many empty tasks ---- */
+
+static double
+flat(int cpus)
+{
+	struct nursery *n;
+	int64_t took;
+	size_t i;
+
+	bench_use_cpus(cpus);
+	n = open_compute();
+	took = bench_now();
+	for (i = 0; i < PEER_TASKS; i++)
+		BENCH_CHECK(nursery_spawn(n, nothing, NULL) == 0);
+	close_and_check(n, PEER_TASKS);
+	return (double)(bench_now() - took) / PEER_TASKS;
+}
+
+static double
+flat_1(void)
+{
+	return flat(1);
+}
+
+static double
+flat_2(void)
+{
+	return flat(2);
+}
+
+/* ---- W2: a nursery a call ---- */
+
+struct fib {
+	int n;
+	long result;
+};
+
+static int
+fib(struct nursery_token *t, void *arg)
+{
+	struct fib *f = arg, a = { f->n - 1, 0 }, b = { f->n - 2, 0 };
+	struct nursery *n;
+
+	if (f->n < 2) {
+		f->result = f->n;
+		return 0;
+	}
+	BENCH_CHECK(nursery_open_child(&n, nursery_current(), NULL) == 0);
+	BENCH_CHECK(nursery_spawn(n, fib, &a) == 0);
+	(void)fib(t, &b);
+	BENCH_CHECK(nursery_close(&n) == 0);
+	f->result = a.result + b.result;
+	return 0;
+}
+
+static double
+fork_join(int cpus)
+{
+	struct fib f = { PEER_FIB, 0 };
+	struct nursery *n;
+	int64_t took;
+
+	bench_use_cpus(cpus);
+	n = open_compute();
+	took = bench_now();
+	BENCH_CHECK(nursery_spawn(n, fib, &f) == 0);
+	BENCH_CHECK(nursery_close(&n) == 0);
+	took = bench_now() - took;
+	BENCH_CHECK(f.result == PEER_FIB_RESULT);
+	return (double)took / PEER_FIB_FORKS;
+}
+
+static double
+fork_join_1(void)
+{
+	return fork_join(1);
+}
+
+static double
+fork_join_2(void)
+{
+	return fork_join(2);
+}
+
+/* ---- W3b: a nursery with one task ---- */
+
+static double
+one_task(struct nursery *parent)
+{
+	int64_t took = bench_now();
+	struct nursery *n;
+	size_t i;
+
+	for (i = 0; i < PEER_OPS; i++) {
+		BENCH_CHECK(nursery_open_child(&n, parent, NULL) == 0);
+		BENCH_CHECK(nursery_spawn(n, nothing, NULL) == 0);
+		BENCH_CHECK(nursery_close(&n) == 0);
+	}
+	return (double)(bench_now() - took) / PEER_OPS;
+}
+
+static int
+one_task_inside(struct nursery_token *t, void *ns)
+{
+	(void)t;
+	*(double *)ns = one_task(nursery_current());
+	return 0;
+}
+
+static double
+one_task_on_worker(void)
+{
+	struct nursery *n;
+	double ns = 0;
+
+	bench_use_cpus(2);
+	n = open_compute();
+	BENCH_CHECK(nursery_spawn(n, one_task_inside, &ns) == 0);
+	BENCH_CHECK(nursery_close(&n) == 0);
+	return ns;
+}
+
+static double
+one_task_from_outside(void)
+{
+	struct nursery *n;
+	double ns;
+
+	bench_use_cpus(2);
+	n = open_compute();
+	ns = one_task(n);
+	BENCH_CHECK(nursery_close(&n) == 0);
+	return ns;
+}
+
+/* ---- W9: four threads spawn into one nursery ---- */
+
+static void
+spawn_share(void *n, unsigned i)
+{
+	size_t k;
+
+	(void)i;
+	for (k = 0; k < PEER_TASKS / 4; k++)
+		BENCH_CHECK(nursery_spawn(n, nothing, NULL) == 0);
+}
+
+static double
+four_spawners(void)
+{
+	struct nursery *n;
+	int64_t took;
+
+	bench_use_cpus(2);
+	n = open_compute();
+	took = bench_now();
+	(void)bench_together(4, spawn_share, n);
+	close_and_check(n, PEER_TASKS);
+	return (double)(bench_now() - took) / PEER_TASKS;
+}
+
+/* ---- W10: a tree of tasks, no two of its subtrees alike ---- */
+
+static int
+node(struct nursery_token *t, void *arg)
+{
+	unsigned left = (unsigned)(uintptr_t)arg;
+	struct nursery *n = nursery_current();
+
+	(void)t;
+	if (left < 2)
+		return 0;
+	BENCH_CHECK(nursery_spawn(n, node, (void *)(uintptr_t)(left - 1)) ==
+	    0);
+	BENCH_CHECK(nursery_spawn(n, node, (void *)(uintptr_t)(left - 2)) ==
+	    0);
+	return 0;
+}
+
+static double
+tree(int cpus)
+{
+	struct nursery *n;
+	int64_t took;
+
+	bench_use_cpus(cpus);
+	n = open_compute();
+	took = bench_now();
+	BENCH_CHECK(nursery_spawn(n, node, (void *)(uintptr_t)PEER_FIB) == 0);
+	close_and_check(n, 2 * PEER_FIB_FORKS + 1);
+	return (double)(bench_now() - took) / (2 * PEER_FIB_FORKS + 1);
+}
+
+static double
+tree_1(void)
+{
+	return tree(1);
+}
+
+static double
+tree_2(void)
+{
+	return tree(2);
+}
+
+#ifdef BENCH_TBB
+#define TBB(fn, bar)	{ { "oneTBB", fn, bar } }
+#else
+#define TBB(fn, bar)	{ { NULL, NULL, 0 } }
+#endif
+
+int
+main(int argc, char **argv)
+{
+	static const struct bench_case cases[] = {
+		{ "flat_1", "ns", flat_1, 0, 0, TBB(tbb_tasks_1, 1.0 / 3) },
+		{ "flat_2", "ns", flat_2, 0, 0, TBB(tbb_tasks_2, 1.0 / 8) },
+		{ "fork_join_1", "ns", fork_join_1, 0, 0,
+			TBB(tbb_fork_join_1, 1.0 / 9) },
+		{ "fork_join_2", "ns", fork_join_2, 0, 0,
+			TBB(tbb_fork_join_2, 1.0 / 6) },
+		{ "one_task_on_worker", "ns", one_task_on_worker, 0, 0,
+			TBB(tbb_one_task, 1.0 / 4) },
+		{ "one_task_from_outside", "ns", one_task_from_outside, 300,
+			0, { { NULL, NULL, 0 } } },
+		{ "four_spawners", "ns", four_spawners, 0, 0,
+			TBB(tbb_four_spawners, 1.0 / 5) },
+		{ "tree_1", "ns", tree_1, 0, 0, TBB(tbb_tree_1, 1.0 / 4) },
+		{ "tree_2", "ns", tree_2, 0, 0, TBB(tbb_tree_2, 1.0 / 4) },
+	};
+
+	return bench_main(argc, argv, cases, sizeof cases / sizeof cases[0]);
+}
