@@ -625,6 +625,7 @@ nur_lane_after_fork(void)
 	nur_store_relaxed(&nur_lane_surplus, 0);
 	if (self != NULL)
 		nur_store_relaxed(&self->place, false);
+	nur_monitor_after_fork();
 }
 
 __attribute__((constructor)) static void

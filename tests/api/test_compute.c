@@ -856,6 +856,44 @@ START_TEST(test_compute_a_forked_child_has_a_lane_of_its_own)
 }
 END_TEST
 
+static int
+block_in_child(void *pair)
+{
+	struct nursery_attr a = NURSERY_ATTR_INIT;
+	struct nursery *n;
+
+	a.lane = NURSERY_COMPUTE;
+	a.flags = NURSERY_NO_HELP;
+	if (nursery_open(&n, &a) != 0 || nursery_spawn(n, wait_for_the_other,
+	    pair) != 0 || nursery_spawn(n, serve_the_other, pair) != 0)
+		return 1;
+	return nursery_close(&n) == 0 ? 0 : 2;
+}
+
+/* The parent's monitor is not the child's: which has its own. */
+START_TEST(test_compute_who_blocks_in_a_forked_child_is_noticed)
+{
+	struct nursery_attr a = NURSERY_ATTR_INIT;
+	struct pair p = { .how = UNANNOUNCED };
+	struct nursery *n;
+	struct outcome o;
+
+	have_workers("1");
+	ck_assert_int_eq(pipe(p.fd), 0);
+	a.lane = NURSERY_COMPUTE;
+	/* Nobody helps: only the monitor can. */
+	a.flags = NURSERY_NO_HELP;
+	n = open_root(&a);
+	ck_assert_int_eq(nursery_spawn(n, wait_for_the_other, &p), 0);
+	ck_assert_int_eq(nursery_spawn(n, serve_the_other, &p), 0);
+	ck_assert_int_eq(nursery_close(&n), 0);
+	run_forked(&o, block_in_child, &p);
+	assert_good(&o);
+	close(p.fd[0]);
+	close(p.fd[1]);
+}
+END_TEST
+
 /* A thread that ends leaves what it has spawned to others. */
 START_TEST(test_compute_tasks_outlive_the_thread_that_spawned_them)
 {
@@ -911,6 +949,8 @@ main(void)
 	tcase_add_test(c, test_compute_stop_names_who_stays);
 	tcase_add_test(c, test_compute_pthread_exit_is_misuse);
 	tcase_add_test(c, test_compute_a_forked_child_has_a_lane_of_its_own);
+	tcase_add_test(c,
+	    test_compute_who_blocks_in_a_forked_child_is_noticed);
 	tcase_add_test(c,
 	    test_compute_tasks_outlive_the_thread_that_spawned_them);
 	suite_add_tcase(s, c);
