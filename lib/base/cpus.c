@@ -127,9 +127,9 @@ nur_usable_cpus(void)
 	FILE *f = fopen("/proc/self/cgroup", "re");
 
 	if (f == NULL)
-		return limit > 0 ? limit : 1;
+		return limit;
 	while (fgets(line, sizeof line, f) != NULL)
 		limit = in_line(line, limit);
 	(void)fclose(f);
-	return limit > 0 ? limit : 1;
+	return limit;
 }

@@ -30,7 +30,7 @@ void (*nur_lane_run)(struct nur_thr *self);
 
 struct nur_mutex nur_lane_lock = NUR_MUTEX_INIT(NUR_RANK_LANE);
 /* under nur_lane_lock */
-static unsigned places;		/* 0: not known yet */
+static unsigned places;		/* 0: not known yet; read without, too */
 static unsigned beyond;		/* as many more: sched/monitor.c */
 static unsigned active;		/* that hold one; the searcher, too */
 static unsigned workers, parked_count;
@@ -75,12 +75,8 @@ wanted_workers(void)
 unsigned
 nur_lane_places(void)
 {
-	unsigned n;
-
-	nur_lock(&nur_lane_lock);
-	n = places;
-	nur_unlock(&nur_lane_lock);
-	return n;
+	/* Relaxed: who asks has begun, and it does not change after that. */
+	return nur_load_relaxed(&places);
 }
 
 /* ---- queues ---- */
@@ -126,8 +122,8 @@ nur_lane_attach(struct nur_thr *self)
 	return self->deque;
 }
 
-static void
-detach(struct nur_thr *self)
+void
+nur_lane_detach(struct nur_thr *self)
 {
 	struct nur_deque *d = self->deque;
 
@@ -154,16 +150,22 @@ nur_lane_poll(struct nur_thr *self)
 		(void)nur_deque_steal(&nobodys, self->deque, NULL, NULL);
 }
 
-bool
-nur_lane_has_work(void)
+/* The first queue that has something, or NULL. */
+static struct nur_deque *
+with_work(void)
 {
 	/* Acquire: pairs with the release in unowned_locked(). */
 	struct nur_deque *d = nur_load_acquire(&first_deque);
 
-	for (; d != NULL; d = d->next)
-		if (nur_deque_length(d) > 0)
-			return true;
-	return false;
+	while (d != NULL && nur_deque_length(d) == 0)
+		d = d->next;
+	return d;
+}
+
+bool
+nur_lane_has_work(void)
+{
+	return with_work() != NULL;
 }
 
 /* Who holds the lock of a queue that has something may not be running: until
@@ -171,16 +173,13 @@ nur_lane_has_work(void)
 static bool
 await_work(void)
 {
-	struct nur_deque *d = nur_load_acquire(&first_deque);
+	struct nur_deque *d = with_work();
 
-	for (; d != NULL; d = d->next) {
-		if (nur_deque_length(d) == 0)
-			continue;
-		nur_lock(&d->lock);
-		nur_unlock(&d->lock);
-		return true;
-	}
-	return false;
+	if (d == NULL)
+		return false;
+	nur_lock(&d->lock);
+	nur_unlock(&d->lock);
+	return true;
 }
 
 /* The queues in turn, each thief beginning behind its own. */
@@ -261,7 +260,7 @@ search(struct nur_thr *self, bool called)
 
 /* ---- calling ---- */
 
-static void start_worker(void);
+static int start_worker(void);
 
 /* L3: it is called if there is something; after nur_lane_call was set. */
 static void
@@ -304,7 +303,7 @@ nur_lane_answer(void)
 	if (thr != NULL)
 		nur_unpark(thr);
 	else
-		start_worker();
+		(void)start_worker();
 }
 
 /* The searcher has something now: L4. */
@@ -486,7 +485,7 @@ uncall(void)
 }
 
 static int
-try_start_worker(void)
+start_worker(void)
 {
 	struct nur_thr *thr;
 	int rc = EAGAIN;
@@ -499,17 +498,11 @@ try_start_worker(void)
 		rc = nur_thread_start(worker, thr, NUR_LANE_STACK);
 		if (rc == 0)
 			return 0;
-		detach(thr);
+		nur_lane_detach(thr);
 		nur_thr_free(thr);
 	}
 	uncall();
 	return rc;
-}
-
-static void
-start_worker(void)
-{
-	(void)try_start_worker();
 }
 
 int
@@ -520,7 +513,7 @@ nur_lane_begin(void)
 	nur_lock(&nur_lane_lock);
 	begins = workers == 0;
 	if (places == 0)
-		places = wanted_workers();
+		nur_store_relaxed(&places, wanted_workers());
 	if (begins) {
 		active++;
 		searching = true;
@@ -528,7 +521,7 @@ nur_lane_begin(void)
 		places_changed_locked();
 	}
 	nur_unlock(&nur_lane_lock);
-	return begins ? try_start_worker() : 0;
+	return begins ? start_worker() : 0;
 }
 
 /* ---- giving the place away ---- */
@@ -589,12 +582,6 @@ nur_lane_rescue(struct nur_thr *const *blocked, unsigned count,
 }
 
 /* ---- ends ---- */
-
-void
-nur_lane_thread_ends(struct nur_thr *self)
-{
-	detach(self);
-}
 
 void
 nur_lane_counts(uint64_t *threads, uint64_t *idle)

@@ -57,8 +57,8 @@ void nur_lane_rescue(struct nur_thr *const *blocked, unsigned count,
     unsigned how_many_more);
 /* The one who ends a job and whose place the monitor took has one again. */
 void nur_lane_return(struct nur_thr *self);
-/* The thread ends: what it has goes to others. */
-void nur_lane_thread_ends(struct nur_thr *self);
+/* The thread ends: what its queue holds goes to others. */
+void nur_lane_detach(struct nur_thr *self);
 /* How many places there are, workers, and those of them that sleep. */
 unsigned nur_lane_places(void);
 void nur_lane_counts(uint64_t *threads, uint64_t *idle);

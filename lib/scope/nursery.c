@@ -759,7 +759,7 @@ thread_ends(struct nur_thr *self)
 	nur_nursery_opener_ends(self, NULL);
 	nur_nest_thread_ends(self);
 	nur_light_tell(self);
-	nur_lane_thread_ends(self);
+	nur_lane_detach(self);
 }
 
 struct nursery *
