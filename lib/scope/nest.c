@@ -17,8 +17,8 @@
  *     reference, which shares it.
  * E4  Others read a thread's list of open nurseries under `nest_seq`: the
  *     thread makes it odd, changes the list, and makes it even again.  All
- *     that they read (prev, parent) is written by a release in between: who
- *     reads it knows that the count has changed.
+ *     that they read (prev, and the parent of a private one) is written by a
+ *     release in between: who reads it knows that the count has changed.
  * E5  A private nursery was opened by the task that runs on its opener's
  *     thread, if one does: before another runs there in the midst of it,
  *     what is open becomes shared.
@@ -48,25 +48,33 @@ end_change(struct nur_thr *self)
 	    &self->nest_seq) + 1);
 }
 
-/* `parent` is that of a private one, or what n has. */
 static void
-add(struct nur_thr *self, struct nursery *n, struct nursery *parent)
+append(struct nur_thr *self, struct nursery *n)
 {
 	struct nur_link *last = self->opened.prev;
 
-	begin_change(self);
-	nur_store_release(&n->parent, parent);
 	nur_store_release(&n->opened.prev, last);
 	n->opened.next = &self->opened;
 	last->next = &n->opened;
 	nur_store_release(&self->opened.prev, &n->opened);
-	end_change(self);
 }
 
+/* A shared one, which is in the tree: the parent is read there, and stays. */
 void
 nur_opened_add(struct nur_thr *self, struct nursery *n)
 {
-	add(self, n, n->parent);
+	begin_change(self);
+	append(self, n);
+	end_change(self);
+}
+
+static void
+add_private(struct nur_thr *self, struct nursery *n, struct nursery *parent)
+{
+	begin_change(self);
+	nur_store_release(&n->parent, parent);
+	append(self, n);
+	end_change(self);
 }
 
 void
@@ -121,7 +129,7 @@ nur_nest_open(struct nursery *parent)
 		return NULL;
 	nur_store_relaxed(&n->refs, 1);
 	n->opener = self;
-	add(self, n, parent);
+	add_private(self, n, parent);
 	nur_thr_count(self, NUR_SLAB_NURSERY, 1);
 	return n;
 }
