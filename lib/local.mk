@@ -60,7 +60,9 @@ libnursery_core_la_SOURCES = \
 	lib/scope/handle.c \
 	lib/scope/light.c \
 	lib/scope/light.h \
+	lib/scope/look.c \
 	lib/scope/nest.c \
+	lib/scope/look.h \
 	lib/scope/nest.h \
 	lib/scope/nursery.c \
 	lib/scope/nursery.h \

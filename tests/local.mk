@@ -37,6 +37,7 @@ API_TESTS = \
 	test_from_signal \
 	test_guard \
 	test_handle \
+	test_inner \
 	test_io \
 	test_limits \
 	test_message \
@@ -222,6 +223,11 @@ test_guard_SOURCES = tests/api/test_guard.c
 test_guard_CPPFLAGS = $(TEST_FLAGS)
 test_guard_CFLAGS = $(TEST_CFLAGS)
 test_guard_LDADD = $(TEST_LIBS)
+
+test_inner_SOURCES = tests/api/test_inner.c
+test_inner_CPPFLAGS = $(TEST_FLAGS)
+test_inner_CFLAGS = $(TEST_CFLAGS)
+test_inner_LDADD = $(TEST_LIBS)
 
 test_handle_SOURCES = tests/api/test_handle.c
 test_handle_CPPFLAGS = $(TEST_FLAGS)

@@ -107,6 +107,7 @@ struct nur_thr {
 	uint64_t next_id, last_id;	/* of tasks: scope/task.c */
 	struct nur_link opened;	/* nurseries open in this thread, newest last */
 	uint32_t nest_seq;	/* atomic: changes with `opened` */
+	uint32_t shares;	/* atomic: of `opened`, that became shared */
 	uint32_t spare_count;
 	struct nursery *spare[NUR_SPARES];
 	struct nur_magazine magazine[NUR_SLAB_KINDS];
@@ -122,7 +123,8 @@ struct nur_thr {
 	int64_t cpu_seen;	/* the monitor's */
 	struct nur_tally *tally;	/* of who runs jobs here, or NULL */
 	struct nur_tally spawns;	/* of who spawns from outside */
-	uint32_t spawning;	/* atomic: `spawns` is being written */
+	uint32_t spawning;	/* atomic: `spawns`, or what a nursery that
+				 * it opened has of its own, is being written */
 	uint32_t jobs;		/* run, to ask for others' now and then */
 	/* under the lock of thr.c */
 	struct nur_link all;

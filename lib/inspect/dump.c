@@ -5,7 +5,7 @@
 
 #include "base/sys.h"
 #include "nursery/debug.h"
-#include "scope/nest.h"
+#include "scope/look.h"
 #include "scope/light.h"
 #include "sched/pool.h"
 
@@ -59,6 +59,8 @@ print_task(FILE *to, const struct nursery_task *t, int depth, int64_t now)
 struct print {
 	FILE *to;
 	int depth;
+	const struct nursery *private;	/* whose tasks; NULL: the shared one's */
+	uint64_t running;
 };
 
 static void
@@ -68,12 +70,22 @@ print_light(const struct nur_light_seen *s, void *arg)
 	uint32_t op = nur_load_relaxed(&s->thr->op);
 	char label[NUR_NAME_MAX];
 
+	if (s->private != p->private)
+		return;
 	nur_task_label(&s->task, label);
 	(void)fprintf(p->to, "%*stask %llu \"%s\" running", p->depth * 2, "",
 	    (unsigned long long)s->task.id, label);
 	if (op != NUR_OP_NONE)
 		print_call(p->to, op, nur_load_relaxed(&s->thr->op_fd));
 	(void)fprintf(p->to, " thread %d\n", s->thr->tid);
+}
+
+static void
+count_light(const struct nur_light_seen *s, void *arg)
+{
+	struct print *p = arg;
+
+	p->running += s->private == p->private;
 }
 
 static void
@@ -105,7 +117,7 @@ static void
 print_nursery(FILE *to, struct nursery *n, int depth, int64_t now)
 {
 	static const char *const states[] = { "open", "closing", "closed" };
-	struct print p = { to, depth + 1 };
+	struct print p = { .to = to, .depth = depth + 1 };
 	uint64_t queued, running;
 	struct nur_link *l;
 
@@ -126,15 +138,21 @@ print_nursery(FILE *to, struct nursery *n, int depth, int64_t now)
 	nur_nursery_unlock(n);
 }
 
-/* A private nursery has no name and no tasks, and the level of what is
- * around it. */
+/* A private nursery has no name, and the level of what is around it. */
 static void
-print_private(FILE *to, const struct nur_private *p, const struct nursery *n,
-    int depth)
+print_private(FILE *to, const struct nur_private *private,
+    const struct nursery *n, int depth)
 {
-	(void)fprintf(to, "%*snursery \"\" open", (depth + p->depth) * 2, "");
+	struct print p = { .to = to, .depth = depth + private->depth + 1,
+		.private = private->nursery };
+
+	nur_light_each(n, count_light, &p);
+	(void)fprintf(to, "%*snursery \"\" open", (p.depth - 1) * 2, "");
 	print_cause(to, n);
-	(void)fprintf(to, " running 0 queued 0\n");
+	(void)fprintf(to, " running %llu queued %llu\n",
+	    (unsigned long long)p.running, (unsigned long long)
+	    (private->tasks > p.running ? private->tasks - p.running : 0));
+	nur_light_each(n, print_light, &p);
 }
 
 static struct nursery *
@@ -185,8 +203,10 @@ render(char **text, size_t *len)
 	if (f == NULL)
 		return ENOMEM;
 	nur_lock(&nur_registry_lock);
-	private = nur_nest_look(&count);
+	nur_look_begins();
+	private = nur_look_private(&count);
 	print_tree(f, private, count);
+	nur_look_ends();
 	nur_unlock(&nur_registry_lock);
 	nur_free(private);
 	if (fclose(f) == 0)
@@ -226,11 +246,23 @@ nursery_dump_from_signal(int fd)
 	(void)!write(fd, text, sizeof text - 1);
 }
 
+static void
+add_running(const struct nur_light_seen *s, void *count)
+{
+	*(uint64_t *)count += s->private != NULL;
+}
+
+static void
+add_tasks(const struct nur_private *p, void *count)
+{
+	*(uint64_t *)count += p->tasks;
+}
+
 int
 nursery_get_stats(struct nursery_stats *out)
 {
 	struct nursery_stats s = NURSERY_STATS_INIT;
-	uint64_t queued, running, workers, idle;
+	uint64_t queued, running, workers, idle, inner = 0, inner_running = 0;
 	struct nursery *n;
 	size_t size;
 
@@ -244,14 +276,23 @@ nursery_get_stats(struct nursery_stats *out)
 	s.tokens = nur_token_live();
 	s.nurseries = nur_nurseries_open();
 	nur_lock(&nur_registry_lock);
+	nur_look_begins();
 	for (n = first(); n != NULL; n = nur_nursery_after(n, NULL)) {
 		nur_lock(&n->lock);
 		nur_light_numbers(n, &queued, &running);
 		s.tasks_running += n->running + running;
 		s.tasks_queued += n->queued + queued;
 		nur_nursery_unlock(n);
+		nur_light_each(n, add_running, &inner_running);
 	}
+	nur_look_at_private(add_tasks, &inner);
+	nur_look_ends();
 	nur_unlock(&nur_registry_lock);
+	/* Counted one after the other. */
+	if (inner_running > inner)
+		inner_running = inner;
+	s.tasks_running += inner_running;
+	s.tasks_queued += inner - inner_running;
 	memcpy(out, &s, size < sizeof s ? size : sizeof s);
 	out->size = size;
 	return 0;

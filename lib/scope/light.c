@@ -24,10 +24,13 @@
  *     exact, and its tally n's still.
  * W6  A spawner's tally keeps n from closing, so whoever has one may count
  *     without asking for n's state.
- * W7  Who looks at a thread from elsewhere finds its task and those in whose
- *     midst it runs: in slots that are slots of light tasks for ever (S1), by
- *     fields that are written atomically; what it reads of one that ends
- *     meanwhile may be of the next one.
+ * W8  The opener of a nursery that was private at first has a tally in it,
+ *     n->mine, as long as mine.counts: it spawns and runs tasks of n there,
+ *     as W5 says.  While n is private the word is zero, and mine is all there
+ *     is; when it becomes shared, its opener is one of the spawners in the
+ *     word, until who waits, or the opener's close, collects mine.
+ * W7  Who looks at a thread from elsewhere, as scope/look.c says, finds its
+ *     task and those in whose midst it runs.
  */
 #include "config.h"
 
@@ -36,12 +39,12 @@
 #include "base/check.h"
 #include "base/fork.h"
 #include "base/sys.h"
+#include "scope/look.h"
 #include "scope/nest.h"
 
 #include <string.h>
 #include <unistd.h>
 
-#define MOST_NESTED	1000	/* that are shown */
 #define MOST_SPAWNERS	1000	/* 1023 fit in */
 
 _Static_assert(offsetof(struct nursery_task, id) == 64,
@@ -159,6 +162,47 @@ take_tally(struct nur_tally *y, uint64_t *change)
 	return n;
 }
 
+/* The opener's, which is empty after that: what the word has to hear. */
+static uint64_t
+take_mine(struct nursery *n)
+{
+	uint64_t spawned = nur_load_relaxed(&n->mine.spawned);
+	uint64_t change = spawned - nur_load_relaxed(&n->mine.ended) -
+	    NUR_LIGHT_SPAWNER;
+
+	tell_numbers(n, spawned, 0);
+	nur_store_relaxed(&n->mine.counts, 0);
+	nur_store_relaxed(&n->mine.spawned, 0);
+	nur_store_relaxed(&n->mine.ended, 0);
+	return change;
+}
+
+/* W8: one more that I spawned, or ran, if I am to count it there. */
+static inline bool
+count_mine(struct nur_thr *self, struct nursery *n, uint64_t *number)
+{
+	bool counts;
+
+	nur_store_relaxed(&self->spawning, 1);
+	nur_light_barrier();
+	/* Acquire: as in count_spawned(). */
+	counts = nur_load_acquire(&n->exact) == 0 && nur_load_relaxed(
+	    &n->mine.counts) != 0;
+	if (counts)
+		nur_store_relaxed(number, nur_load_relaxed(number) + 1);
+	/* Release: publishes it; pairs with collect(). */
+	nur_store_release(&self->spawning, 0);
+	return counts;
+}
+
+void
+nur_light_shared(struct nursery *n)
+{
+	/* Relaxed: published with n->shared. */
+	if (nur_load_relaxed(&n->mine.counts) != 0)
+		nur_store_relaxed(&n->light, NUR_LIGHT_SPAWNER);
+}
+
 void
 nur_light_tell(struct nur_thr *self)
 {
@@ -197,12 +241,15 @@ collect(const struct nur_thr *thr, void *arg)
 	struct nur_thr *t = (struct nur_thr *)(uintptr_t)thr;
 	struct collect *c = arg;
 	uint64_t change;
+	bool opened = nur_light_is_mine(t, c->n);
 
-	if (nur_load_relaxed(&t->spawns.nursery) != c->n)
+	if (nur_load_relaxed(&t->spawns.nursery) != c->n && !opened)
 		return;
 	/* Acquire: pairs with the release in count_spawned(). */
 	while (nur_load_acquire(&t->spawning) != 0)
 		nur_cpu_relax();
+	if (opened)
+		c->change += take_mine(c->n);
 	if (nur_load_relaxed(&t->spawns.nursery) != c->n)
 		return;
 	(void)take_tally(&t->spawns, &change);
@@ -224,6 +271,8 @@ nur_light_wait_begins_locked(struct nursery *n)
 		(void)take_tally(&self->spawns, &change);
 		tell_locked(n, change);
 	}
+	if (self != NULL && nur_light_is_mine(self, n))
+		tell_locked(n, take_mine(n));
 	if (spawners(n) == 0)
 		return;
 	nur_heavy_barrier();
@@ -266,7 +315,6 @@ enter_slowly(struct nur_thr *self, struct nursery *n)
 	int rc;
 
 	nur_nursery_share(n);
-	(void)nur_lane_attach(self);
 	if (nur_load_relaxed(&self->spawns.nursery) != n)
 		nur_light_tell(self);
 	nur_lock(&n->lock);
@@ -294,6 +342,9 @@ enter(struct nur_thr *self, struct nursery *n)
 		y->spawned++;
 		return 0;
 	}
+	if (nur_light_is_mine(self, n) && count_mine(self, n,
+	    &n->mine.spawned))
+		return 0;
 	return count_spawned(self, n) ? 0 : enter_slowly(self, n);
 }
 
@@ -321,6 +372,8 @@ nur_light_spawn(struct nursery *n, nursery_fn *fn, void *arg)
 	if (t == NULL)
 		return ENOMEM;
 	init(t, n, fn, arg);
+	if (self->deque == NULL)
+		(void)nur_lane_attach(self);
 	rc = enter(self, n);
 	if (rc != 0) {
 		nur_slab_put(&light_slab, t);
@@ -334,8 +387,12 @@ int
 nur_light_submit(struct nursery_task *t)
 {
 	struct nur_thr *self = nur_thr_self();
-	int rc = self == NULL ? ENOMEM : enter(self, t->nursery);
+	int rc = ENOMEM;
 
+	if (self != NULL) {
+		(void)nur_lane_attach(self);
+		rc = enter(self, t->nursery);
+	}
 	if (rc != 0) {
 		nur_task_let_go(t);
 		return rc;
@@ -382,6 +439,18 @@ copy_whole(struct nursery_task *to, struct nursery_task *t)
 	nur_store_relaxed(&to->state, 0);
 }
 
+/* It runs nowhere any more. */
+static void
+put(struct nursery_task *t)
+{
+	if (nur_look_goes_on())
+		nur_look_await();	/* W7 */
+	if (is_whole(t))
+		nur_task_release(t);
+	else
+		nur_slab_put(&light_slab, t);
+}
+
 struct nursery_task *
 nur_light_present(struct nur_thr *self)
 {
@@ -393,8 +462,8 @@ nur_light_present(struct nur_thr *self)
 			return NULL;
 		copy_whole(whole, t);
 		nur_nest_host_moved(self, t, whole);
-		nur_store_relaxed(&self->task, whole);
-		nur_slab_put(&light_slab, t);
+		nur_store_release(&self->task, whole);
+		put(t);
 		t = whole;
 	}
 	nur_store_relaxed(&t->since, nur_now());
@@ -418,47 +487,59 @@ failed(struct nursery_task *t, int result)
 	nur_task_failed(&copy);
 }
 
-static void
-put(struct nursery_task *t)
+/* False: it was discarded. */
+static inline bool
+run(struct nur_thr *self, struct nursery_task *t)
 {
-	if (is_whole(t))
-		nur_task_release(t);
-	else
-		nur_slab_put(&light_slab, t);
-}
-
-void
-nur_light_run(struct nur_thr *self, struct nur_tally *y,
-    struct nursery_task *t)
-{
-	struct nursery *n = t->nursery;
+	const struct nur_link *newest = self->opened.prev;
+	struct nursery_task *before = self->task;
 	unsigned blocking = self->blocking;
 	uint32_t generation = nur_load_relaxed(&nur_generation);
 	int result;
 
-	y->balance--;
-	if (nur_token_level(&n->token) >= NURSERY_CANCEL) {
-		y->discarded++;
+	if (nur_token_level(t->token) >= NURSERY_CANCEL) {
 		put(t);
-		return;
+		return false;
 	}
 	self->blocking = 0;
-	identify(t, y->before);
-	nur_task_enter(self, t);
+	identify(t, before);
+	/* Release: W7. */
+	nur_store_release(&self->task, t);
 	result = t->fn(t->token, t->arg);
 	if (nur_load_relaxed(&nur_generation) != generation)
 		_exit(NUR_FORKED_AND_BACK);
 	t = self->task;		/* it may have become whole */
-	if (!nur_list_empty(&self->opened) && nur_task_left_open(self, t)) {
+	if (self->opened.prev != newest && nur_task_left_open(self, t)) {
 		if (result == 0)
 			result = ENOTEMPTY;
 		nur_nursery_opener_ends(self, t);
 	}
 	if (result != 0)
 		failed(t, result);
-	nur_store_relaxed(&self->task, y->before);
+	nur_store_relaxed(&self->task, before);
 	self->blocking = blocking;
 	put(t);
+	return true;
+}
+
+void
+nur_light_run(struct nur_thr *self, struct nur_tally *y,
+    struct nursery_task *t)
+{
+	y->balance--;
+	if (!run(self, t))
+		y->discarded++;
+}
+
+void
+nur_light_run_mine(struct nur_thr *self, struct nursery *n,
+    struct nursery_task *t)
+{
+	if (!run(self, t))
+		tell_numbers(n, 0, 1);
+	/* Not before it has ended: nobody else here holds n for it. */
+	if (!count_mine(self, n, &n->mine.ended))
+		tell(n, UINT64_MAX);
 }
 
 /* ---- seen from elsewhere ---- */
@@ -469,26 +550,24 @@ struct look {
 	void *arg;
 };
 
-/* W7 */
 static void
 look_at(const struct nur_thr *thr, void *arg)
 {
-	const struct nursery_task *first = nur_load_acquire(&thr->task);
-	const struct nursery_task *t = first;
+	/* Acquire: pairs with run(). */
+	const struct nursery_task *t = nur_load_acquire(&thr->task);
 	struct nur_light_seen s = { .thr = thr };
-	struct look *k = arg;
-	int depth;
+	const struct nursery *n;
+	const struct look *k = arg;
 
-	for (depth = 0; t != NULL && depth < MOST_NESTED; depth++) {
-		if ((nur_load_relaxed(&t->flags) & NUR_TASK_LIGHT) == 0)
-			return;
+	for (; t != NULL && (nur_load_relaxed(&t->flags) & NUR_TASK_LIGHT) !=
+	    0; t = nur_light_before(t)) {
+		n = nur_load_relaxed(&t->nursery);
+		if (nur_nest_around(n) != k->nursery)
+			continue;
 		s.task.fn = nur_load_relaxed(&t->fn);
 		s.task.id = nur_light_id(t);
-		if (nur_load_relaxed(&t->nursery) == k->nursery &&
-		    nur_load_acquire(&thr->task) == first)
-			k->fn(&s, k->arg);
-		t = (const struct nursery_task *)nur_load_relaxed(
-		    &t->link.next);
+		s.private = n != k->nursery ? n : NULL;
+		k->fn(&s, k->arg);
 	}
 }
 
@@ -513,6 +592,9 @@ nur_light_numbers(const struct nursery *n, uint64_t *queued,
 	    (64 - NUR_LIGHT_BALANCE);
 
 	word -= (uint64_t)balance;
+	if (nur_load_relaxed(&n->mine.counts) != 0)
+		balance += (int64_t)(nur_load_relaxed(&n->mine.spawned) -
+		    nur_load_relaxed(&n->mine.ended));
 	*running = word % NUR_LIGHT_SPAWNER / NUR_LIGHT_RUNNER;
 	*queued = balance > (int64_t)*running ? (uint64_t)balance - *running :
 	    0;

@@ -25,12 +25,15 @@ int nur_light_submit(struct nursery_task *t);
 struct nursery_task *nur_light_present(struct nur_thr *self);
 uint64_t nur_light_id(const struct nursery_task *t);
 
-/* One that runs, as others see it: of `task`, its function and its id. */
+/* One that runs, as others see it: of `task`, its function and its id; if it
+ * is of a private nursery inside n: that. */
 struct nur_light_seen {
 	const struct nur_thr *thr;
 	struct nursery_task task;
+	const struct nursery *private;
 };
-/* Calls fn for each of n's that runs, as far as can be seen. */
+/* During a look (scope/look.h): calls fn for each of n's that runs, and of
+ * private ones' inside. */
 void nur_light_each(const struct nursery *n,
     void (*fn)(const struct nur_light_seen *s, void *arg), void *arg);
 
@@ -40,6 +43,8 @@ void nur_light_wait_begins_locked(struct nursery *n);
 void nur_light_wait_ends_locked(struct nursery *n);
 /* Tells the nursery what the caller has counted from outside. */
 void nur_light_tell(struct nur_thr *self);
+/* A private nursery becomes shared: what its opener counts, W8. */
+void nur_light_shared(struct nursery *n);
 /* In numbers, what of them waits and runs; guesses while they do. */
 void nur_light_numbers(const struct nursery *n, uint64_t *queued,
     uint64_t *running);
@@ -53,6 +58,9 @@ void nur_light_run_begins(struct nur_tally *y, struct nursery *n);
 void nur_light_run_ends(struct nur_tally *y);
 void nur_light_run(struct nur_thr *self, struct nur_tally *y,
     struct nursery_task *t);
+/* The same for n's opener, W8. */
+void nur_light_run_mine(struct nur_thr *self, struct nursery *n,
+    struct nursery_task *t);
 
 void nur_light_after_fork(void);
 
@@ -62,6 +70,29 @@ nur_is_light(const struct nursery_task *t)
 	return (t->flags & NUR_TASK_LIGHT) != 0;
 }
 
+/* The task in whose midst it runs, or NULL. */
+static inline struct nursery_task *
+nur_light_before(const struct nursery_task *t)
+{
+	return (struct nursery_task *)nur_load_relaxed(&t->link.next);
+}
+
+/* W8 */
+static inline bool
+nur_light_is_mine(const struct nur_thr *self, const struct nursery *n)
+{
+	return nur_load_relaxed(&n->mine.counts) != 0 && nur_load_relaxed(
+	    &n->opener) == self;
+}
+
+/* Whether n is private, and has tasks. */
+static inline bool
+nur_nest_has_tasks(const struct nursery *n)
+{
+	return nur_load_acquire(&n->shared) == 0 && nur_load_relaxed(
+	    &n->mine.spawned) != nur_load_relaxed(&n->mine.ended);
+}
+
 /* ---- work.c ---- */
 
 /* Gives t, which is counted in, to the workers. */
@@ -69,5 +100,8 @@ void nur_compute_start(struct nursery_task *t);
 /* Runs tasks of n and of those inside it, if the caller may, until none is to
  * be found. */
 void nur_compute_help(struct nursery *n, int64_t deadline);
+/* Runs what the caller, the opener of a private n, has of n on top of its
+ * queue: true if no task of n is left, and n is private still. */
+bool nur_compute_run_mine(struct nur_thr *self, struct nursery *n);
 
 #endif

@@ -1,44 +1,42 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Private nurseries: opened and closed by one thread and never used between,
- * they cost a few plain stores.
+ * Private nurseries: opened and closed by one thread that does nothing between
+ * but spawn plain tasks of the compute lane, they cost a few plain stores.
  *
  * E1  A nursery opened without attributes by the opener of its parent, or by
  *     a task of the parent, is private: the parent cannot close before it,
  *     because who would close the parent, or the task it waits for, is here;
  *     a parent that gets another opener shares what is inside it first.
- * E2  A private nursery has no task, no place in the token tree or in the
- *     list of nurseries and no reference to its parent; all fields but
- *     parent, opener, opened and refs are as nur_nursery_prepare() left them.
- *     Its level is that of the nearest shared nursery around it.
+ * E2  A private nursery has no place in the token tree or in the list of
+ *     nurseries and no reference to its parent; all fields but parent,
+ *     opener, opened, host, refs and `mine` are as prepare() here left them.
+ *     Its tasks, if it may have any (`mine.counts`), are light ones in its
+ *     opener's queue, in the hands of a thief that is about to share it, or
+ *     run by its opener; mine counts them: scope/light.c, W8.
  * E3  It becomes shared, by any thread and for good, before anything else is
- *     done with it.  The close may then see `shared` without a lock: a thread
- *     that shares it is ordered before the close, or has been given a
- *     reference, which shares it.
- * E4  Others read a thread's list of open nurseries under `nest_seq`: the
- *     thread makes it odd, changes the list, and makes it even again.  All
- *     that they read (prev, and the parent of a private one) is written by a
- *     release in between: who reads it knows that the count has changed.
- * E5  A private nursery was opened by the task that runs on its opener's
- *     thread, if one does: before another runs there in the midst of it,
- *     what is open becomes shared.
+ *     done with it: by a user of it, who has been given a reference or is
+ *     ordered before the close; by the thief of one of its tasks, for which
+ *     the close waits; by a raise of something around it, E6.
+ * E4  A thread changes its list of open nurseries as scope/look.c says: others
+ *     read it and what is in it during a look.
+ * E5  `mine.around` is the nearest shared nursery around n, as long as none of
+ *     its opener's became shared (`shares` of the thread).
+ * E6  After a raise has returned, the word of a private nursery with
+ *     mine.counts is at least at the level of the nearest shared one.  When
+ *     the raise has written all words in the tree it looks at the lists, and
+ *     shares what stands below such a word.  What is not in the lists then
+ *     is opened after that, by one who sees the words.
  */
 #include "config.h"
 
 #include "scope/nest.h"
 
 #include "base/sys.h"
+#include "scope/light.h"
+#include "scope/look.h"
 #include "token/callback.h"
 
 /* ---- the thread's list, E4 ---- */
-
-static void
-begin_change(struct nur_thr *self)
-{
-	/* Relaxed: the release stores that follow keep it before them. */
-	nur_store_relaxed(&self->nest_seq, nur_load_relaxed(
-	    &self->nest_seq) + 1);
-}
 
 static void
 end_change(struct nur_thr *self)
@@ -49,58 +47,46 @@ end_change(struct nur_thr *self)
 }
 
 static void
-append(struct nur_thr *self, struct nursery *n)
+begin_change(struct nur_thr *self)
 {
-	struct nur_link *last = self->opened.prev;
-
-	nur_store_release(&n->opened.prev, last);
-	n->opened.next = &self->opened;
-	last->next = &n->opened;
-	nur_store_release(&self->opened.prev, &n->opened);
+	for (;;) {
+		/* Relaxed: the barrier of the look orders it. */
+		nur_store_relaxed(&self->nest_seq, nur_load_relaxed(
+		    &self->nest_seq) + 1);
+		if (!nur_look_goes_on())
+			return;
+		end_change(self);
+		nur_look_await();
+	}
 }
 
-/* A shared one, which is in the tree: the parent is read there, and stays. */
 void
 nur_opened_add(struct nur_thr *self, struct nursery *n)
 {
 	begin_change(self);
-	append(self, n);
-	end_change(self);
-}
-
-static void
-add_private(struct nur_thr *self, struct nursery *n, struct nursery *parent)
-{
-	begin_change(self);
-	nur_store_release(&n->parent, parent);
-	append(self, n);
+	nur_list_append(&self->opened, &n->opened);
 	end_change(self);
 }
 
 void
 nur_opened_remove(struct nur_thr *self, struct nursery *n)
 {
-	struct nur_link *next = n->opened.next, *prev = n->opened.prev;
-
 	begin_change(self);
-	prev->next = next;
-	nur_store_release(&next->prev, prev);
-	n->opened.next = &n->opened;
-	nur_store_release(&n->opened.prev, &n->opened);
+	nur_list_remove(&n->opened);
 	end_change(self);
 }
 
 /* ---- opening and closing ---- */
 
 /* E1.  The state is read without the lock: if the opener is here, nobody else
- * closes; if a task of the nursery is, a close that begins still waits. */
+ * closes. */
 static bool
 may_be_private(const struct nursery *parent, const struct nur_thr *self)
 {
-	if (nur_load_relaxed(&parent->state) != NUR_OPEN)
-		return false;
-	return parent->opener == self ||
-	    (self->task != NULL && self->task->nursery == parent);
+	if (self->task != NULL && self->task->nursery == parent)
+		return true;
+	return nur_load_relaxed(&parent->opener) == self &&
+	    nur_load_relaxed(&parent->state) == NUR_OPEN;
 }
 
 static struct nursery *
@@ -111,9 +97,39 @@ take_block(struct nur_thr *self)
 	if (self->spare_count > 0)
 		return self->spare[--self->spare_count];
 	n = nur_nursery_alloc();
-	if (n != NULL)
-		nur_nursery_prepare(n, NULL);
+	if (n == NULL)
+		return NULL;
+	nur_nursery_prepare(n, NULL);
+	/* Relaxed: nobody knows it. */
+	nur_store_relaxed(&n->token.word, NUR_TOKEN_EMBEDDED |
+	    NUR_TOKEN_PRIVATE);
 	return n;
+}
+
+/* E5; for the opener. */
+static const struct nursery *
+around(struct nur_thr *self, struct nursery *n)
+{
+	/* Acquire: pairs with count_share_locked(). */
+	uint32_t seen = nur_load_acquire(&self->shares);
+
+	if (n->mine.shares_seen != seen) {
+		n->mine.around = nur_nest_around(n->parent);
+		n->mine.shares_seen = seen;
+	}
+	return n->mine.around;
+}
+
+/* Whether plain tasks of n can be light and private, but for its level. */
+static bool
+may_have_tasks(const struct nur_thr *self, const struct nursery *n,
+    const struct nursery *parent)
+{
+	if (nur_load_acquire(&parent->shared) == 0)
+		return nur_load_relaxed(&parent->mine.counts) != 0;
+	return parent->attr.lane == NURSERY_COMPUTE &&
+	    (!nur_thr_is_worker(self) || self->stack_size >=
+	    n->attr.stack_size);
 }
 
 struct nursery *
@@ -121,6 +137,7 @@ nur_nest_open(struct nursery *parent)
 {
 	struct nur_thr *self = nur_thr_peek();
 	struct nursery *n;
+	bool may;
 
 	if (self == NULL || !nur_keep_ready || !may_be_private(parent, self))
 		return NULL;
@@ -128,46 +145,61 @@ nur_nest_open(struct nursery *parent)
 	if (n == NULL)
 		return NULL;
 	nur_store_relaxed(&n->refs, 1);
-	n->opener = self;
-	add_private(self, n, parent);
+	nur_store_relaxed(&n->opener, self);
+	nur_store_relaxed(&n->host, self->task);
+	/* Acquire: as in around(); before the parent is looked at. */
+	n->mine.shares_seen = nur_load_acquire(&self->shares);
+	n->mine.around = nur_load_acquire(&parent->shared) != 0 ? parent :
+	    around(self, parent);
+	may = may_have_tasks(self, n, parent);
+	nur_store_relaxed(&n->mine.counts, may);
+	n->parent = parent;
+	nur_opened_add(self, n);
 	nur_thr_count(self, NUR_SLAB_NURSERY, 1);
+	/* E6: it hears of later raises. */
+	if (may && nur_token_level(&n->mine.around->token) != NURSERY_LIVE)
+		nur_nursery_share(n);
 	return n;
 }
 
-/* E2 */
-static unsigned
-private_level(const struct nursery *n)
+/* False: it was shared meanwhile. */
+static bool
+drop(struct nur_thr *self, struct nursery *n)
 {
-	/* Acquire: pairs with the release in share_one_locked(). */
-	while (nur_load_acquire(&n->shared) == 0)
-		n = n->parent;
-	return nur_token_level(&n->token);
-}
-
-void
-nur_nest_drop(struct nursery *n)
-{
-	struct nur_thr *self = n->opener;
-
-	nur_opened_remove(self, n);
+	begin_change(self);
+	if (nur_load_acquire(&n->shared) != 0) {
+		end_change(self);
+		return false;
+	}
+	nur_list_remove(&n->opened);
+	end_change(self);
 	nur_thr_count(self, NUR_SLAB_NURSERY, -1);
+	nur_store_relaxed(&n->mine.spawned, 0);
+	nur_store_relaxed(&n->mine.ended, 0);
 	if (self->spare_count < NUR_SPARES)
 		self->spare[self->spare_count++] = n;
 	else
 		nur_nursery_free(n);
+	return true;
 }
 
 bool
 nur_nest_close(struct nursery *n, int *out_rc)
 {
 	struct nur_thr *self = nur_thr_peek();
+	unsigned level;
 
 	/* The newest only: others may have been left open inside it. */
-	if (nur_load_acquire(&n->shared) != 0 || n->opener != self ||
-	    self->opened.prev != &n->opened)
+	if (nur_load_acquire(&n->shared) != 0 || nur_load_relaxed(
+	    &n->opener) != self || self->opened.prev != &n->opened)
 		return false;
-	*out_rc = private_level(n) >= NURSERY_CANCEL ? ECANCELED : 0;
-	nur_nest_drop(n);
+	if (nur_nest_has_tasks(n) && !nur_compute_run_mine(self, n))
+		return false;
+	level = nur_token_level(&around(self, n)->token);
+	/* A signal handler may have raised it. */
+	if (nur_token_level(&n->token) != NURSERY_LIVE || !drop(self, n))
+		return false;
+	*out_rc = level >= NURSERY_CANCEL ? ECANCELED : 0;
 	return true;
 }
 
@@ -197,6 +229,8 @@ share_one_locked(struct nursery *n, struct nursery_token *above)
 	nur_lock(&nur_tree_lock);
 	if (above != NULL)
 		nur_token_link_locked(&n->token, above);
+	nur_token_set_word(&n->token, nur_token_word(&n->token) &
+	    ~NUR_TOKEN_PRIVATE);
 	listen_locked(n);
 	nur_unlock(&nur_tree_lock);
 	n->id = nur_task_next_id();
@@ -207,6 +241,17 @@ share_one_locked(struct nursery *n, struct nursery_token *above)
 	nur_store_release(&n->shared, 1);
 }
 
+/* E5.  Registry lock held: one at a time. */
+static void
+count_share_locked(struct nursery *n)
+{
+	struct nur_thr *thr = nur_load_relaxed(&n->opener);
+
+	/* The opener is there: to close n, or to give it to another, it needs
+	 * this lock.  Release: who sees the count sees `shared`. */
+	nur_store_release(&thr->shares, nur_load_relaxed(&thr->shares) + 1);
+}
+
 void
 nur_nest_publish(struct nursery *n, struct nursery_token *above)
 {
@@ -215,14 +260,11 @@ nur_nest_publish(struct nursery *n, struct nursery_token *above)
 	nur_unlock(&nur_registry_lock);
 }
 
-void
-nur_nest_share(struct nursery *n)
+static void
+share_locked(struct nursery *n)
 {
 	struct nursery *m = n;
 
-	if (nur_inherited(n))
-		return;
-	nur_lock(&nur_registry_lock);
 	/* Up to the outermost private one, then down again. */
 	n->below = NULL;
 	for (; m->shared == 0 && m->parent->shared == 0; m = m->parent)
@@ -230,25 +272,27 @@ nur_nest_share(struct nursery *n)
 	for (; m != NULL && m->shared == 0; m = m->below) {
 		/* E1: the parent cannot be closed, at most closing, and the
 		 * host lives. */
-		m->host = nur_load_relaxed(&m->opener->task);	/* E5 */
-		m->for_service = nur_serves(m->host, m->parent);
+		m->for_service = nur_serves(nur_load_relaxed(&m->host),
+		    m->parent);
 		nur_nursery_set_lane(m);
+		nur_light_shared(m);
 		nur_lock(&m->parent->lock);
 		m->parent->inner++;
 		m->parent->inner_services += m->for_service;
 		nur_unlock(&m->parent->lock);
 		share_one_locked(m, &m->parent->token);
+		count_share_locked(m);
 	}
-	nur_unlock(&nur_registry_lock);
 }
 
 void
-nur_nest_share_opened(const struct nur_thr *self)
+nur_nest_share(struct nursery *n)
 {
-	const struct nur_link *l;
-
-	for (l = self->opened.prev; l != &self->opened; l = l->prev)
-		nur_nursery_share(NUR_CONTAINER(l, struct nursery, opened));
+	if (nur_inherited(n))
+		return;
+	nur_lock(&nur_registry_lock);
+	share_locked(n);
+	nur_unlock(&nur_registry_lock);
 }
 
 void
@@ -258,11 +302,79 @@ nur_nest_host_moved(const struct nur_thr *self, const struct nursery_task *from,
 	const struct nur_link *l;
 	struct nursery *n;
 
+	/* Who shares one of them from elsewhere looks at the host. */
+	nur_lock(&nur_registry_lock);
 	for (l = self->opened.prev; l != &self->opened; l = l->prev) {
 		n = NUR_CONTAINER(l, struct nursery, opened);
 		if (nur_load_relaxed(&n->host) == from)
 			nur_store_relaxed(&n->host, to);
 	}
+	nur_unlock(&nur_registry_lock);
+}
+
+/* ---- raised from above: E6 ---- */
+
+/* One on this list that has yet to hear, the newest; it cannot be closed. */
+static struct nursery *
+deaf(const struct nur_thr *thr)
+{
+	const struct nur_link *l;
+	struct nursery *n;
+
+	for (l = thr->opened.prev; l != &thr->opened; l = l->prev) {
+		n = NUR_CONTAINER(l, struct nursery, opened);
+		if (nur_load_acquire(&n->shared) == 0 && nur_load_relaxed(
+		    &n->mine.counts) != 0 && nur_token_level(
+		    &nur_nest_around(n)->token) != NURSERY_LIVE)
+			return n;
+	}
+	return NULL;
+}
+
+static void
+look_for_deaf(const struct nur_thr *thr, void *found)
+{
+	struct nursery **n = found;
+
+	if (*n == NULL)
+		*n = deaf(thr);
+}
+
+static void
+raised(void)
+{
+	struct nursery *n;
+
+	nur_lock(&nur_registry_lock);
+	nur_look_begins();
+	do {
+		n = NULL;
+		nur_thr_each(look_for_deaf, &n);
+		if (n != NULL)
+			share_locked(n);
+	} while (n != NULL);
+	nur_look_ends();
+	nur_unlock(&nur_registry_lock);
+}
+
+static void
+publish(struct nursery_token *t)
+{
+	nur_nursery_share(NUR_CONTAINER(t, struct nursery, token));
+}
+
+void
+nur_nest_tasks_begin(void)
+{
+	/* Relaxed: who makes a nursery in which others may be private takes
+	 * the tree lock after this, and a raise of it before it looks. */
+	nur_store_relaxed(&nur_raised_hook, raised);
+}
+
+__attribute__((constructor)) static void
+register_hook(void)
+{
+	nur_token_publish_hook = publish;
 }
 
 /* ---- what a thread keeps ready ---- */
@@ -272,83 +384,4 @@ nur_nest_thread_ends(struct nur_thr *self)
 {
 	while (self->spare_count > 0)
 		nur_nursery_free(self->spare[--self->spare_count]);
-}
-
-/* ---- looking from elsewhere ---- */
-
-struct look {
-	struct nur_private *found;
-	size_t count, room;
-};
-
-/* The list of thr, newest first, without a lock: what it gives is right if
- * the list did not change meanwhile.  The memory is always a nursery's. */
-static size_t
-look_once(const struct nur_thr *thr, struct nur_private *to, size_t room)
-{
-	const struct nur_link *l = nur_load_acquire(&thr->opened.prev);
-	const struct nursery *n;
-	size_t count = 0, steps = 0;
-	int depth;
-
-	for (; l != &thr->opened && steps <= room; steps++) {
-		n = NUR_CONTAINER(l, const struct nursery, opened);
-		for (depth = 0; n != NULL && nur_load_acquire(&n->shared) ==
-		    0 && (size_t)depth <= room; depth++)
-			n = nur_load_acquire(&n->parent);
-		if (depth > 0 && count < room)
-			to[count++] = (struct nur_private){ n, depth };
-		l = nur_load_acquire(&l->prev);
-	}
-	return count;
-}
-
-static void
-look_at(const struct nur_thr *thr, void *arg)
-{
-	struct look *k = arg;
-	uint32_t before;
-	size_t count;
-	int tries;
-
-	for (tries = 0; tries < 1000; tries++) {
-		/* Acquire: pairs with end_change(). */
-		before = nur_load_acquire(&thr->nest_seq);
-		count = look_once(thr, k->found + k->count, k->room -
-		    k->count);
-		if (before % 2 == 0 && nur_load_relaxed(&thr->nest_seq) ==
-		    before) {
-			k->count += count;
-			return;
-		}
-		nur_cpu_relax();
-	}
-}
-
-static void
-oldest_first(struct nur_private *p, size_t count)
-{
-	struct nur_private t;
-	size_t i;
-
-	for (i = 0; i < count / 2; i++) {
-		t = p[i];
-		p[i] = p[count - 1 - i];
-		p[count - 1 - i] = t;
-	}
-}
-
-struct nur_private *
-nur_nest_look(size_t *out_count)
-{
-	struct look k = { .room = (size_t)nur_nurseries_open() + 16 };
-
-	*out_count = 0;
-	k.found = nur_alloc(k.room * sizeof *k.found);
-	if (k.found == NULL)
-		return NULL;
-	nur_thr_each(look_at, &k);
-	oldest_first(k.found, k.count);
-	*out_count = k.count;
-	return k.found;
 }

@@ -203,7 +203,7 @@ open_shared(struct nursery **out, struct nursery *parent,
 		return rc;
 	}
 	if ((a->flags & NURSERY_UNBOUND) == 0) {
-		n->opener = self;
+		nur_store_relaxed(&n->opener, self);
 		nur_opened_add(self, n);
 	}
 	*out = n;
@@ -236,9 +236,11 @@ open_any(struct nursery **out, struct nursery *parent,
 	if (rc != 0)
 		return rc;
 	first_open();
-	if (lane_of(&a, parent) == NURSERY_COMPUTE)
+	if (lane_of(&a, parent) == NURSERY_COMPUTE) {
+		nur_nest_tasks_begin();
 		rc = a.stack_size > NUR_LANE_STACK ? ENOTSUP :
 		    nur_lane_begin();
+	}
 	return rc != 0 ? rc : open_shared(out, parent, above, &a);
 }
 
@@ -273,6 +275,7 @@ nursery_open_under(struct nursery **out, struct nursery_token *parent,
 		return EINVAL;
 	if (nur_inherited(parent))
 		return EOWNERDEAD;
+	nur_token_publish(parent);
 	return open_any(out, NULL, parent, attr);
 }
 
@@ -322,9 +325,11 @@ nursery_adopt(struct nursery *n)
 	/* The old opener takes part: its list is not in use. */
 	share_inside(n);
 	nur_opened_remove(n->opener, n);
-	n->opener = self;
+	nur_lock(&nur_registry_lock);	/* against who shares n just now */
+	nur_store_relaxed(&n->opener, self);
 	/* Relaxed: compared by handle.c, with a task that lives. */
 	nur_store_relaxed(&n->host, self->task);
+	nur_unlock(&nur_registry_lock);
 	nur_opened_add(self, n);
 	return 0;
 }
@@ -717,7 +722,7 @@ nursery_drop(struct nursery **n)
 
 	if (n == NULL || *n == NULL || nur_inherited(*n))
 		return;
-	if (nur_nest_close(*n, &rc)) {
+	if (!nur_nest_has_tasks(*n) && nur_nest_close(*n, &rc)) {
 		*n = NULL;
 		return;
 	}
@@ -731,10 +736,10 @@ nursery_drop(struct nursery **n)
 static void
 close_for_opener(struct nursery *n)
 {
-	if (nur_load_acquire(&n->shared) == 0) {
-		nur_nest_drop(n);
+	int rc;
+
+	if (!nur_nest_has_tasks(n) && nur_nest_close(n, &rc))
 		return;
-	}
 	nursery_cancel_with(n, 0, "the opener's thread ended");
 	(void)close_block(n);
 	nursery_unref(n);

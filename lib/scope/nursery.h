@@ -61,11 +61,18 @@ struct nursery {
 	uint32_t room_seq;	/* moves when a spawn may look again */
 	struct nursery *parent;	/* constant */
 	/* the opener's thread */
-	struct nur_thr *opener;	/* NULL: any one thread may close */
+	struct nur_thr *opener;	/* NULL: any one thread may close; atomic */
 	struct nur_link opened;
-	struct nursery_task *host;	/* that opened it, or NULL; E5 */
+	struct nursery_task *host;	/* atomic: that opened it, or NULL */
 	uint32_t exact;		/* atomic: scope/light.c, W5 */
 	bool light_tasks;	/* constant once shared: plain ones are light */
+	struct {		/* what the opener counts: scope/light.c, W8 */
+		_Alignas(64) uint64_t spawned;	/* atomic */
+		uint64_t ended;		/* atomic */
+		const struct nursery *around;	/* scope/nest.c, E5 */
+		uint32_t shares_seen;
+		uint32_t counts;	/* atomic: 0: is not to be used */
+	} mine;
 
 	struct nur_mutex lock;
 	/* under lock; the state is also read by the opener without */
@@ -269,8 +276,6 @@ bool nur_serves(const struct nursery_task *task, const struct nursery *p);
 struct nursery_task *nur_task_current(void);
 /* A block for one; NULL without memory. */
 struct nursery_task *nur_task_block(void);
-/* t runs here from now on. */
-void nur_task_enter(struct nur_thr *self, struct nursery_task *t);
 /* Whether there is a nursery here that t opened. */
 bool nur_task_left_open(const struct nur_thr *self,
     const struct nursery_task *t);

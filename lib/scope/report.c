@@ -8,6 +8,7 @@
 #include "base/where.h"
 #include "scope/attr.h"
 #include "scope/light.h"
+#include "scope/look.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -279,6 +280,7 @@ list_unfinished(struct nursery_report *r, struct nursery *root)
 	int depth;
 
 	nur_lock(&nur_registry_lock);
+	nur_look_begins();
 	count_unfinished(root, &room, &inners);
 	r->stuck = nur_alloc((room + 1) * sizeof *r->stuck);
 	if (r->stuck == NULL) {
@@ -299,6 +301,7 @@ list_unfinished(struct nursery_report *r, struct nursery *root)
 		nur_light_each(n, list_light, &light);
 		nur_nursery_unlock(n);
 	}
+	nur_look_ends();
 	nur_unlock(&nur_registry_lock);
 }
 

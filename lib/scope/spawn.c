@@ -27,6 +27,8 @@ has_light_tasks(struct nursery *n)
 {
 	if (n == NULL || nur_inherited(n))
 		return false;
+	if (nur_light_is_mine(nur_thr_peek(), n))
+		return true;
 	nur_nursery_share(n);
 	return n->light_tasks;
 }

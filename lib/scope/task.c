@@ -50,16 +50,6 @@ nur_task_current(void)
 	return self == NULL ? NULL : self->task;
 }
 
-/* t runs here from now on.  Relaxed: who reads it elsewhere is ordered with
- * what t does, E5. */
-void
-nur_task_enter(struct nur_thr *self, struct nursery_task *t)
-{
-	if (!nur_list_empty(&self->opened))
-		nur_nest_share_opened(self);
-	nur_store_relaxed(&self->task, t);
-}
-
 static void
 leave(struct nur_thr *self, struct nursery_task *before)
 {
@@ -91,23 +81,24 @@ nur_is_member(const struct nursery_task *task, const struct nursery *n)
 static struct nursery_task *
 outer(const struct nursery_task *t)
 {
+	if (nur_is_light(t))
+		return nur_light_before(t);
 	return (t->flags & NURSERY_TASK_MAY_INLINE) != 0 && t->more.inlined ?
 	    t->more.outer : NULL;
 }
 
-/* A private one is of who runs here, E5. */
 bool
 nur_opened_by(const struct nursery *n, const struct nursery_task *host)
 {
-	return nur_load_acquire(&n->shared) == 0 || nur_load_relaxed(
-	    &n->host) == host;
+	return nur_load_relaxed(&n->host) == host;
 }
 
-/* t, or one that it runs inside of. */
+/* t, or one that it runs inside of, up to `end`. */
 static bool
-any_is_member(const struct nursery_task *t, const struct nursery *n)
+any_is_member(const struct nursery_task *t, const struct nursery_task *end,
+    const struct nursery *n)
 {
-	for (; t != NULL; t = outer(t))
+	for (; t != end && t != NULL; t = outer(t))
 		if (nur_is_member(t, n))
 			return true;
 	return false;
@@ -117,17 +108,19 @@ bool
 nur_is_member_here(const struct nursery *n)
 {
 	const struct nur_thr *self = nur_thr_peek();
+	const struct nursery_task *t;
 	const struct nur_tally *y;
 
 	if (self == NULL)
 		return false;
-	if (any_is_member(self->task, n))
-		return true;
+	t = self->task;
 	/* What waits here, while others of its own run. */
-	for (y = self->tally; y != NULL; y = y->outer)
-		if (any_is_member(y->before, n))
+	for (y = self->tally; y != NULL; y = y->outer) {
+		if (any_is_member(t, y->before, n))
 			return true;
-	return false;
+		t = y->before;
+	}
+	return any_is_member(t, NULL, n);
 }
 
 bool
@@ -338,7 +331,7 @@ call_on_done(struct nursery *n, struct nursery_task *t)
 	r.ended = t->ended;
 	/* To the callback it is the task that runs here: a member. */
 	if (self != NULL)
-		nur_task_enter(self, t);
+		nur_store_relaxed(&self->task, t);
 	n->attr.on_done(n, &r, n->attr.ctx);
 	if (self != NULL)
 		leave(self, before);
@@ -501,7 +494,8 @@ run_on(struct nur_thr *self, struct nursery_task *t)
 	nur_store_relaxed(&t->since, nur_now());
 	t->started = true;
 	nur_store_release(&t->thr, self);
-	nur_task_enter(self, t);
+	/* Relaxed: who reads it elsewhere is ordered with what t does. */
+	nur_store_relaxed(&self->task, t);
 	pthread_cleanup_push(exited, t);
 	t->result = t->fn(t->token, t->arg);
 	pthread_cleanup_pop(0);

@@ -56,6 +56,14 @@ run_recorded(struct nursery_task *t)
 		t = nur_is_called_off(t) ? nur_call_off(t) : nur_task_run(t);
 }
 
+/* After a job: the monitor may have taken it, L1. */
+static inline void
+has_place(struct nur_thr *self, const struct nur_tally *y)
+{
+	if (!nur_load_relaxed(&self->place) && y->works)
+		nur_lane_return(self);
+}
+
 static void
 run_job(struct nur_thr *self, struct nur_tally *y, struct nur_job *job)
 {
@@ -66,12 +74,12 @@ run_job(struct nur_thr *self, struct nur_tally *y, struct nur_job *job)
 	if (n == NULL) {
 		run_recorded(task_of(job));
 	} else {
+		nur_nursery_share(n);	/* a thief's, or left open here */
 		if (y->nursery == NULL)
 			nur_light_run_begins(y, n);
 		nur_light_run(self, y, task_of(job));
 	}
-	if (!nur_load_relaxed(&self->place) && y->works)
-		nur_lane_return(self);	/* the monitor took it: L1 */
+	has_place(self, y);
 }
 
 static void
@@ -158,7 +166,7 @@ pop_member(struct nur_thr *self, const struct wait *w)
 }
 
 static void
-help(struct nur_thr *self, struct nur_tally *y, const struct nursery *n)
+help(struct nur_thr *self, struct nur_tally *y, struct nursery *n)
 {
 	int left = nur_lane_places() > 1 ? NUR_HELP_ROUNDS : 0;
 	const struct wait w = { self, n };
@@ -177,24 +185,66 @@ help(struct nur_thr *self, struct nur_tally *y, const struct nursery *n)
 	}
 }
 
-void
-nur_compute_help(struct nursery *n, int64_t deadline)
+/* The newest of its own, as long as they are n's.  The tally around says
+ * nothing of them, W8, but that somebody runs jobs here. */
+static void
+run_newest(struct nur_thr *self, struct nur_tally *y, struct nursery *n)
 {
-	struct nur_thr *self = nur_thr_peek();
+	struct nur_job *job;
+
+	while (nur_nest_has_tasks(n)) {
+		job = nur_deque_pop(self->deque);
+		if (job != NULL && job->nursery != n) {
+			nur_deque_push(self->deque, job);
+			nur_lane_pushed();
+			return;
+		}
+		if (job == NULL)
+			return;
+		nur_light_run_mine(self, n, task_of(job));
+		has_place(self, y);
+	}
+}
+
+/* Jobs of n are run by `fn` on a thread on which none runs yet, or in the
+ * midst of one that waits. */
+static void
+run_here(struct nur_thr *self, struct nursery *n, void (*fn)(
+    struct nur_thr *self, struct nur_tally *y, struct nursery *n))
+{
 	struct nur_tally tally;
 	int state;
 
-	if (deadline != NURSERY_NEVER || self == NULL || !may_help(self, n) ||
-	    nur_lane_attach(self) == NULL)
-		return;
 	/* A task is not what a pthread_cancel was meant for. */
 	(void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
 	begin(self, &tally, nur_load_relaxed(&self->place));
 	pthread_cleanup_push(exited, NULL);
-	help(self, &tally, n);
+	fn(self, &tally, n);
 	pthread_cleanup_pop(0);
 	end(self, &tally);
 	(void)pthread_setcancelstate(state, NULL);
+}
+
+bool
+nur_compute_run_mine(struct nur_thr *self, struct nursery *n)
+{
+	if (self->deque == NULL)
+		return false;
+	if (self->tally != NULL)
+		run_newest(self, self->tally, n);
+	else
+		run_here(self, n, run_newest);
+	return nur_load_acquire(&n->shared) == 0 && !nur_nest_has_tasks(n);
+}
+
+void
+nur_compute_help(struct nursery *n, int64_t deadline)
+{
+	struct nur_thr *self = nur_thr_peek();
+
+	if (deadline == NURSERY_NEVER && self != NULL && may_help(self, n) &&
+	    nur_lane_attach(self) != NULL)
+		run_here(self, n, help);
 }
 
 __attribute__((constructor)) static void

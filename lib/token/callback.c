@@ -486,6 +486,7 @@ tell(struct nur_callback *cb, struct nursery_token *t, unsigned level,
 
 	if (claim(cb) != 0)
 		return EBUSY;
+	nur_token_publish(t);
 	fill(cb, t, level, fn, arg);
 	if (self != NULL && nur_token_level(t) == NURSERY_LIVE)
 		h = hook_for(self, t, fn == NULL);

@@ -18,6 +18,7 @@ nur_token_side(struct nursery_token *t)
 
 	if (side != NULL)
 		return side;
+	nur_token_publish(t);
 	ours = nur_alloc(sizeof *ours);
 	if (ours == NULL)
 		return NULL;

@@ -154,6 +154,7 @@ nur_token_write_marked_locked(struct nursery_token *t)
 static void
 serve(struct nursery_token *t)
 {
+	nur_token_publish(t);
 	nur_lock(&nur_tree_lock);
 	nur_token_adopt_mark_locked(t);
 	/* A pin in the place of QUEUED: the spread settles t. */

@@ -99,6 +99,7 @@ nursery_token_new_any(struct nursery_token **out,
 {
 	struct nursery_token *t;
 	struct nur_side *side;
+	size_t i;
 	int rc;
 
 	rc = out == NULL ? EINVAL : check_parents(parents, n);
@@ -109,6 +110,8 @@ nursery_token_new_any(struct nursery_token **out,
 	rc = nursery_token_new(&t, NULL);
 	if (rc != 0)
 		return rc;
+	for (i = 0; i < n; i++)
+		nur_token_publish(parents[i]);
 	side = nur_token_side(t);
 	if (side != NULL)
 		side->join = new_join(n);
@@ -169,6 +172,7 @@ nursery_token_deadline(const struct nursery_token *t)
 
 	if (t == NULL || nur_inherited(t))
 		return NURSERY_NEVER;
+	nur_token_publish(t);
 	nur_lock(&nur_tree_lock);
 	last_search++;
 	earliest = climb_locked(t, &pending);

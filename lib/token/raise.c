@@ -35,6 +35,10 @@
 #define FURTHER	16	/* the same for kids of neighbours */
 
 struct nur_walk *nur_walks;
+void (*nur_raised_hook)(void);
+/* atomic: of raises that have yet to reach what is not in the tree, T10;
+ * rises under the tree lock */
+static uint32_t reaching;
 /* atomic: counts drained walks; those who wait for one sleep on it */
 static uint32_t drained;
 static unsigned waiters;
@@ -215,11 +219,33 @@ walk_locked(struct nur_walk *w, struct nur_run *run)
 	}
 }
 
+/* T10.  Whether private nurseries may be below t; then reach_them() follows.
+ * Lock held. */
+static bool
+may_reach_more_locked(const struct nursery_token *t)
+{
+	/* Relaxed: set before the first of them is opened, and so before what
+	 * is above it gets into the tree. */
+	if (nur_load_relaxed(&nur_raised_hook) == NULL || (nur_token_word(t) &
+	    (NUR_TOKEN_SHARED | NUR_TOKEN_EMBEDDED)) == 0)
+		return false;
+	(void)nur_fetch_add_relaxed(&reaching, 1);
+	return true;
+}
+
+static void
+reach_them(void)
+{
+	nur_raised_hook();
+	(void)nur_fetch_sub_acq_rel(&reaching, 1);
+}
+
 void
 nur_spread_and_unlock(struct nursery_token *t)
 {
 	struct nur_run run = { 0 };
 	struct nur_walk w = { .root = t, .slice = NUR_WALK_SLICE };
+	bool reaches = may_reach_more_locked(t);
 
 	nur_token_set_word(t, nur_token_word(t) + NUR_TOKEN_PIN);
 	if (t->entries != NULL)
@@ -231,6 +257,8 @@ nur_spread_and_unlock(struct nursery_token *t)
 	nur_token_set_word(t, nur_token_word(t) - NUR_TOKEN_PIN);
 	nur_token_settle_locked(t);
 	nur_unlock(&nur_tree_lock);
+	if (reaches)
+		reach_them();
 	nur_callbacks_run(&run);
 }
 
@@ -260,6 +288,9 @@ nur_write_records_locked(struct nursery_token *t, const struct nur_raise *r)
 bool
 nur_token_raise(struct nursery_token *t, struct nur_raise *r)
 {
+	bool reaches;
+
+	nur_token_publish(t);
 	/* Before the lock: others need not wait while the clock is read. */
 	if (nur_token_level(t) < (unsigned)r->level)
 		r->when = nur_now();
@@ -270,7 +301,12 @@ nur_token_raise(struct nursery_token *t, struct nur_raise *r)
 			return false;
 		}
 		await_walks_locked(t, true);
+		/* T1 for this caller, too. */
+		reaches = nur_load_relaxed(&reaching) != 0 &&
+		    may_reach_more_locked(t);
 		nur_unlock(&nur_tree_lock);
+		if (reaches)
+			reach_them();
 		return false;
 	}
 	nur_write_records_locked(t, r);
@@ -283,4 +319,5 @@ nur_walks_after_fork(void)
 {
 	nur_walks = NULL;
 	waiters = 0;
+	nur_store_relaxed(&reaching, 0);
 }

@@ -16,6 +16,7 @@
 #include <string.h>
 
 void (*nur_token_embedded_free)(struct nursery_token *t);
+void (*nur_token_publish_hook)(struct nursery_token *t);
 
 static struct nur_slab tokens = NUR_SLAB_INIT("token", NUR_SLAB_TOKEN,
     sizeof(struct nursery_token), NUR_TOKEN_AUX);
@@ -52,6 +53,7 @@ make(struct nursery_token **out, struct nursery_token *parent, uint32_t flags)
 		return EINVAL;
 	if (parent != NULL && nur_inherited(parent))
 		return EOWNERDEAD;
+	nur_token_publish(parent);
 	/* A thread with a record keeps children ready; it need not have one. */
 	(void)nur_thr_self();
 	t = nur_token_alloc(parent == NULL ? NUR_TOKEN_ROOT : flags);
@@ -119,9 +121,11 @@ nursery_token_new_shielded(struct nursery_token **out,
 struct nursery_token *
 nursery_token_ref(struct nursery_token *t)
 {
-	if (t != NULL && !nur_inherited(t))
-		/* Relaxed: the caller's own handle keeps t alive. */
-		(void)nur_fetch_add_relaxed(&t->refs, 1);
+	if (t == NULL || nur_inherited(t))
+		return t;
+	nur_token_publish(t);
+	/* Relaxed: the caller's own handle keeps t alive. */
+	(void)nur_fetch_add_relaxed(&t->refs, 1);
 	return t;
 }
 

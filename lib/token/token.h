@@ -25,6 +25,10 @@
  *     feeler under each: token/join.h.
  * T9  Once nursery_signal_arm() has been called a signal handler may raise a
  *     word without the lock: token/from_signal.h.
+ * T10 The token of a private nursery (scope/nest.h) is not in the tree until
+ *     somebody wants more of it than its level: who takes a token from
+ *     outside calls nur_token_publish() before the tree lock.  A raise above
+ *     reaches it by nur_raised_hook.
  *
  * 64 bytes: word 4, refs 4, and 8 each for parent, next, prev, kids, entries,
  * side, walk.  The causes lie beside the slots (S2), touched only by a token
@@ -60,6 +64,7 @@
 #define NUR_TOKEN_QUEUED	(1u << 23)	/* its kids are to be told yet */
 #define NUR_TOKEN_BASE_SHIFT	24	/* 1 + level before it, if no record */
 #define NUR_TOKEN_BASE_MASK	(3u << NUR_TOKEN_BASE_SHIFT)
+#define NUR_TOKEN_PRIVATE	(1u << 26)	/* T10 */
 
 struct nur_record {		/* why a level was raised, T2 */
 	int32_t code;
@@ -183,7 +188,24 @@ void nur_token_link_locked(struct nursery_token *t,
 extern void (*nur_token_embedded_free)(struct nursery_token *t);
 uint64_t nur_token_live(void);
 
+/* Set by scope/: puts the token of a private nursery into the tree. */
+extern void (*nur_token_publish_hook)(struct nursery_token *t);
+
+/* T10.  No lock held that comes before the tree lock. */
+static inline void
+nur_token_publish(const struct nursery_token *t)
+{
+	/* Relaxed: who clears the bit holds the tree lock. */
+	if (t != NULL && (nur_load_relaxed(&t->word) & NUR_TOKEN_PRIVATE) !=
+	    0)
+		nur_token_publish_hook((struct nursery_token *)(uintptr_t)t);
+}
+
 /* ---- raise.c ---- */
+
+/* Set by scope/ when there may be tokens that are not in the tree, T10: gives
+ * them the levels above them. */
+extern void (*nur_raised_hook)(void);
 
 struct nur_raise {
 	int level, code, by_pid;

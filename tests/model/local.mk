@@ -64,6 +64,7 @@ libmodel_nursery_a_SOURCES = \
 	lib/scope/attr.c \
 	lib/scope/handle.c \
 	lib/scope/light.c \
+	lib/scope/look.c \
 	lib/scope/nest.c \
 	lib/scope/nursery.c \
 	lib/scope/report.c \
@@ -92,6 +93,7 @@ libmodel_scenarios_a_SOURCES = \
 	tests/model/scn_callback.c \
 	tests/model/scn_channel.c \
 	tests/model/scn_deque.c \
+	tests/model/scn_private.c \
 	tests/model/scn_join.c \
 	tests/model/scn_nursery.c \
 	tests/model/scn_token.c

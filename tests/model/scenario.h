@@ -26,7 +26,7 @@ struct scenario {
 
 extern const struct scenario token_scenarios[], join_scenarios[],
     callback_scenarios[], nursery_scenarios[], channel_scenarios[],
-    deque_scenarios[];
+    deque_scenarios[], private_scenarios[];
 
 /* ---- for bodies ---- */
 

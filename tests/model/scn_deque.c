@@ -12,6 +12,8 @@
 
 #include "base/thr.h"
 #include "sched/deque.h"
+#include "scope/light.h"
+#include "scope/look.h"
 
 /* ---- queues ---- */
 
@@ -627,6 +629,40 @@ lane_self(void)
 	MODEL_ASSERT(result == 0);
 }
 
+/* ---- seen from elsewhere ---- */
+
+static void
+see(const struct nur_light_seen *s, void *arg)
+{
+	(void)arg;
+	MODEL_ASSERT(s->task.fn == mark && s->task.id != 0);
+	model_cover("seen");
+}
+
+/* What the dump does. */
+static void
+look_at_tasks(void *handle)
+{
+	nur_lock(&nur_registry_lock);
+	nur_look_begins();
+	nur_light_each(handle, see, NULL);
+	nur_look_ends();
+	nur_unlock(&nur_registry_lock);
+	nursery_unref(handle);
+}
+
+static void
+lane_look(void)
+{
+	struct model_thread *t;
+
+	open_with(0);
+	t = model_start(look_at_tasks, nursery_ref(n));
+	spawn_marks(2);
+	close_with_marks(2);
+	model_join(t);
+}
+
 /* ---- shortage ---- */
 
 /* Whatever is refused, what was accepted runs. */
@@ -692,6 +728,7 @@ const struct scenario deque_scenarios[] = {
 	    { NULL }, 1, 1 },
 	{ "lane-join", lane_join, { 0 }, { NULL }, 1, 2 },
 	{ "lane-self", lane_self, { 0 }, { NULL }, 1, 2 },
+	{ "lane-look", lane_look, { 0 }, { "seen" }, 1, 2 },
 	{ "lane-shortage", lane_shortage, { .faults = 1 },
 	    { "enough", "short" }, 1, 1 },
 	{ NULL, NULL, { 0 }, { NULL }, 0, 0 }

@@ -11,7 +11,7 @@
 #include "scenario.h"
 
 #include "base/sys.h"
-#include "scope/nest.h"
+#include "scope/look.h"
 
 static struct nursery *n;
 
@@ -464,12 +464,14 @@ look_at_all(void *unused)
 
 	(void)unused;
 	nur_lock(&nur_registry_lock);
-	all = nur_nest_look(&count);
+	nur_look_begins();
+	all = nur_look_private(&count);
 	MODEL_ASSERT(count <= 2);
 	for (i = 0; i < count; i++) {
 		MODEL_ASSERT(all[i].depth >= 1 && all[i].depth <= 2);
 		model_cover(all[i].depth == 2 ? "saw two" : "saw one");
 	}
+	nur_look_ends();
 	nur_unlock(&nur_registry_lock);
 	nur_free(all);
 }

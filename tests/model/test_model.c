@@ -47,7 +47,8 @@ static double seconds;
 
 static const struct scenario *const families[] = {
 	token_scenarios, join_scenarios, callback_scenarios,
-	nursery_scenarios, channel_scenarios, deque_scenarios
+	nursery_scenarios, channel_scenarios, deque_scenarios,
+	private_scenarios
 };
 #define FAMILIES	(sizeof families / sizeof families[0])
 

@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct ledger {
 	struct nursery *n;
@@ -138,6 +139,131 @@ spawn_outside(void *arg)
 	return NULL;
 }
 
+/* ---- nurseries inside tasks, with what costs least ---- */
+
+#define MOST_KIDS	3
+
+struct twig {
+	struct ledger *book;	/* of the nursery that it is spawned into */
+	unsigned depth;
+	uint64_t seed;
+};
+
+/* Something that asks more of the nursery than to count the task. */
+static void
+ask_for_more(struct nursery_token *t, struct ledger *book, struct rng *r)
+{
+	struct nursery_token *kid;
+
+	switch (rng_below(r, 40)) {
+	case 0:
+		if (nursery_token_new(&kid, t) != 0)
+			break;
+		if (nursery_token_is_cancelled(t) &&
+		    !nursery_token_is_cancelled(kid))
+			bump(&book->wrong);
+		nursery_token_unref(kid);
+		break;
+	case 1:
+		if (nursery_self() == NULL)
+			bump(&book->wrong);
+		break;
+	case 2:
+		nursery_cancel(nursery_current());
+		break;
+	case 3:
+		(void)nursery_sleep(t, nursery_after(rng_below(r, 50) *
+		    NURSERY_US));
+		break;
+	default:
+		break;
+	}
+}
+
+static int
+branch(struct nursery_token *t, void *arg)
+{
+	const struct twig *twig = arg;
+	struct twig kid[MOST_KIDS];
+	struct ledger own = { 0 };
+	struct nursery *n;
+	struct rng r;
+	unsigned i, kids;
+	int rc;
+
+	rng_init(&r, twig->seed);
+	bump(&twig->book->ran);
+	if (__atomic_load_n(&twig->book->closed, __ATOMIC_SEQ_CST))
+		bump(&twig->book->wrong);
+	ask_for_more(t, twig->book, &r);
+	if (twig->depth == 0 || nursery_open_child(&n, nursery_current(),
+	    NULL) != 0)
+		return rng_below(&r, 200) == 0 ? EIO : 0;
+	kids = rng_below(&r, MOST_KIDS + 1);
+	for (i = 0; i < kids; i++) {
+		kid[i] = (struct twig){ &own, twig->depth - 1, draw(&r) };
+		if (nursery_spawn(n, branch, &kid[i]) == 0)
+			bump(&own.accepted);
+	}
+	rc = nursery_close(&n);
+	__atomic_store_n(&own.closed, true, __ATOMIC_SEQ_CST);
+	if (own.ran > own.accepted || own.wrong != 0 ||
+	    (rc == 0 && (own.accepted != kids || own.ran != kids)))
+		bump(&twig->book->wrong);
+	return 0;
+}
+
+/* Cancelled from elsewhere, and looked at. */
+static void *
+look_and_cancel(void *nursery)
+{
+	struct nursery_stats s = NURSERY_STATS_INIT;
+	struct rng r;
+
+	rng_init(&r, 77);
+	free(dump_text());
+	(void)nursery_get_stats(&s);
+	if (rng_below(&r, 2) == 0)
+		nursery_cancel(nursery);
+	nursery_unref(nursery);
+	return NULL;
+}
+
+START_TEST(test_compute_nurseries_inside_keep_count)
+{
+	static const char *const workers[] = { "1", "2", "5" };
+	struct nursery_attr a = NURSERY_ATTR_INIT;
+	struct twig twig[4];
+	struct ledger book;
+	struct nursery *n;
+	struct rng r;
+	pthread_t id;
+	unsigned i, k;
+	int rc;
+
+	ck_assert_int_eq(setenv("NURSERY_WORKERS", workers[_i], 1), 0);
+	a.lane = NURSERY_COMPUTE;
+	rng_init(&r, (unsigned)_i);
+	for (i = 0; i < rounds(300); i++) {
+		memset(&book, 0, sizeof book);
+		n = open_root(&a);
+		for (k = 0; k < 4; k++) {
+			twig[k] = (struct twig){ &book, 7, draw(&r) };
+			if (nursery_spawn(n, branch, &twig[k]) == 0)
+				book.accepted++;
+		}
+		id = start_thread(look_and_cancel, nursery_ref(n));
+		rc = nursery_close(&n);
+		book.closed = true;
+		(void)end_thread(id);
+		ck_assert_uint_eq(book.wrong, 0);
+		ck_assert_uint_le(book.ran, book.accepted);
+		if (rc == 0)
+			ck_assert_uint_eq(book.ran, 4);
+	}
+}
+END_TEST
+
 /* Round i: what happens while it runs. */
 enum { NOTHING, A_CANCEL, A_FAILURE, AN_EARLY_CLOSE, ENDS };
 
@@ -220,6 +346,7 @@ main(void)
 
 	tcase_add_loop_test(c, test_compute_accepted_is_run_or_discarded, 0,
 	    3);
+	tcase_add_loop_test(c, test_compute_nurseries_inside_keep_count, 0, 3);
 	tcase_add_test(c, test_compute_a_task_for_those_who_sleep);
 	suite_add_tcase(s, c);
 	announce_seed("stress_compute");
