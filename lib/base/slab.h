@@ -17,6 +17,8 @@
 #define NUR_BASE_SLAB_H
 
 #include "base/lock.h"
+#include "base/poison.h"
+#include "base/sys.h"
 
 #ifndef NUR_CHUNK_SIZE		/* the model build has smaller ones */
 #define NUR_CHUNK_SIZE	((size_t)1024 * 1024)
@@ -74,6 +76,11 @@ extern bool nur_keep_ready;
 /* A slot with undefined content, or NULL. */
 void *nur_slab_get(struct nur_slab *s);
 void nur_slab_put(struct nur_slab *s, void *obj);
+/* The same for one who has the thread's magazine of the slab at hand. */
+static inline void *nur_slab_get_from(struct nur_slab *s,
+    struct nur_magazine *m);
+static inline void nur_slab_put_into(struct nur_slab *s,
+    struct nur_magazine *m, void *obj);
 /* One more, or one fewer, is live. */
 void nur_slab_count(struct nur_slab *s, int change);
 uint64_t nur_slab_live(struct nur_slab *s);
@@ -98,6 +105,30 @@ nur_inherited(const void *obj)
 {
 	return nur_chunk_of(obj)->generation != nur_load_relaxed(
 	    &nur_generation);
+}
+
+static inline void *
+nur_slab_get_from(struct nur_slab *s, struct nur_magazine *m)
+{
+	void *obj;
+
+	if (m->count == 0 || nur_fault_hook != NULL)
+		return nur_slab_get(s);
+	obj = m->slot[--m->count];
+	nur_kept_no_more(obj, s->size);
+	return obj;
+}
+
+static inline void
+nur_slab_put_into(struct nur_slab *s, struct nur_magazine *m, void *obj)
+{
+	if (m->count == NUR_MAGAZINE || !nur_keep_ready ||
+	    nur_inherited(obj)) {
+		nur_slab_put(s, obj);
+		return;
+	}
+	nur_kept(obj, s->size);
+	m->slot[m->count++] = obj;
 }
 
 #endif

@@ -16,12 +16,6 @@
 
 bool (*nur_fault_hook)(enum nur_resource r);
 
-bool
-nur_fault(enum nur_resource r)
-{
-	return nur_fault_hook != NULL && nur_fault_hook(r);
-}
-
 void *
 nur_alloc(size_t size)
 {

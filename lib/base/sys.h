@@ -17,7 +17,11 @@ enum nur_resource { NUR_RES_MEMORY, NUR_RES_THREAD, NUR_RES_FD };
 extern bool (*nur_fault_hook)(enum nur_resource r);
 
 /* True when the hook wants this request to fail. */
-bool nur_fault(enum nur_resource r);
+static inline bool
+nur_fault(enum nur_resource r)
+{
+	return nur_fault_hook != NULL && nur_fault_hook(r);
+}
 
 /* calloc and free behind a fault point. */
 void *nur_alloc(size_t size);

@@ -70,7 +70,7 @@ struct nur_vacant {
 };
 
 /* Nurseries ready to be opened: scope/nest.c. */
-#define NUR_SPARES	4
+#define NUR_SPARES	32
 
 /* What a thread has counted of a nursery's light tasks, and has not told it
  * yet: scope/light.c. */

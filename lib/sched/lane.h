@@ -84,4 +84,12 @@ nur_lane_push(struct nur_thr *self, struct nur_job *job)
 	nur_lane_pushed();
 }
 
+/* After a job of one who `works`: the monitor may have taken the place, L1. */
+static inline void
+nur_lane_job_done(struct nur_thr *self, bool works)
+{
+	if (!nur_load_relaxed(&self->place) && works)
+		nur_lane_return(self);
+}
+
 #endif

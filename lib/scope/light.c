@@ -365,8 +365,8 @@ int
 nur_light_spawn(struct nursery *n, nursery_fn *fn, void *arg)
 {
 	struct nur_thr *self = nur_thr_self();
-	struct nursery_task *t = self == NULL ? NULL :
-	    nur_slab_get(&light_slab);
+	struct nursery_task *t = self == NULL ? NULL : nur_slab_get_from(
+	    &light_slab, &self->magazine[NUR_SLAB_LIGHT]);
 	int rc;
 
 	if (t == NULL)
@@ -419,11 +419,12 @@ nur_light_id(const struct nursery_task *t)
 
 /* W7: from now on the link says who it is, and in whose midst it runs. */
 static void
-identify(struct nursery_task *t, struct nursery_task *before)
+identify(struct nur_thr *self, struct nursery_task *t,
+    struct nursery_task *before)
 {
 	nur_store_relaxed(&t->link.next, (struct nur_link *)before);
 	nur_store_relaxed(&t->link.prev, (struct nur_link *)(uintptr_t)
-	    (is_whole(t) ? t->id : nur_task_next_id()));
+	    (is_whole(t) ? t->id : nur_task_next_id(self)));
 }
 
 /* All of a task that has the first line of t. */
@@ -440,15 +441,16 @@ copy_whole(struct nursery_task *to, struct nursery_task *t)
 }
 
 /* It runs nowhere any more. */
-static void
-put(struct nursery_task *t)
+static inline void
+put(struct nur_thr *self, struct nursery_task *t)
 {
 	if (nur_look_goes_on())
 		nur_look_await();	/* W7 */
 	if (is_whole(t))
 		nur_task_release(t);
 	else
-		nur_slab_put(&light_slab, t);
+		nur_slab_put_into(&light_slab, &self->magazine[
+		    NUR_SLAB_LIGHT], t);
 }
 
 struct nursery_task *
@@ -463,7 +465,7 @@ nur_light_present(struct nur_thr *self)
 		copy_whole(whole, t);
 		nur_nest_host_moved(self, t, whole);
 		nur_store_release(&self->task, whole);
-		put(t);
+		put(self, t);
 		t = whole;
 	}
 	nur_store_relaxed(&t->since, nur_now());
@@ -498,11 +500,11 @@ run(struct nur_thr *self, struct nursery_task *t)
 	int result;
 
 	if (nur_token_level(t->token) >= NURSERY_CANCEL) {
-		put(t);
+		put(self, t);
 		return false;
 	}
 	self->blocking = 0;
-	identify(t, before);
+	identify(self, t, before);
 	/* Release: W7. */
 	nur_store_release(&self->task, t);
 	result = t->fn(t->token, t->arg);
@@ -518,7 +520,7 @@ run(struct nur_thr *self, struct nursery_task *t)
 		failed(t, result);
 	nur_store_relaxed(&self->task, before);
 	self->blocking = blocking;
-	put(t);
+	put(self, t);
 	return true;
 }
 
@@ -532,14 +534,27 @@ nur_light_run(struct nur_thr *self, struct nur_tally *y,
 }
 
 void
-nur_light_run_mine(struct nur_thr *self, struct nursery *n,
-    struct nursery_task *t)
+nur_light_run_mine(struct nur_thr *self, struct nur_tally *y,
+    struct nursery *n)
 {
-	if (!run(self, t))
-		tell_numbers(n, 0, 1);
-	/* Not before it has ended: nobody else here holds n for it. */
-	if (!count_mine(self, n, &n->mine.ended))
-		tell(n, UINT64_MAX);
+	struct nur_job *job;
+
+	while (nur_nest_has_tasks(n)) {
+		job = nur_deque_pop(self->deque);
+		if (job == NULL)
+			return;
+		if (job->nursery != n) {
+			nur_deque_push(self->deque, job);
+			nur_lane_pushed();
+			return;
+		}
+		if (!run(self, (struct nursery_task *)job))
+			tell_numbers(n, 0, 1);
+		/* Not before it has ended: nobody else holds n for it. */
+		if (!count_mine(self, n, &n->mine.ended))
+			tell(n, UINT64_MAX);
+		nur_lane_job_done(self, y->works);
+	}
 }
 
 /* ---- seen from elsewhere ---- */

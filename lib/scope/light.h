@@ -58,9 +58,10 @@ void nur_light_run_begins(struct nur_tally *y, struct nursery *n);
 void nur_light_run_ends(struct nur_tally *y);
 void nur_light_run(struct nur_thr *self, struct nur_tally *y,
     struct nursery_task *t);
-/* The same for n's opener, W8. */
-void nur_light_run_mine(struct nur_thr *self, struct nursery *n,
-    struct nursery_task *t);
+/* The opener of a private n runs its own newest, as long as they are n's.  The
+ * tally around them says nothing of them, W8, but that jobs are run here. */
+void nur_light_run_mine(struct nur_thr *self, struct nur_tally *y,
+    struct nursery *n);
 
 void nur_light_after_fork(void);
 
@@ -100,8 +101,7 @@ void nur_compute_start(struct nursery_task *t);
 /* Runs tasks of n and of those inside it, if the caller may, until none is to
  * be found. */
 void nur_compute_help(struct nursery *n, int64_t deadline);
-/* Runs what the caller, the opener of a private n, has of n on top of its
- * queue: true if no task of n is left, and n is private still. */
-bool nur_compute_run_mine(struct nur_thr *self, struct nursery *n);
+/* nur_light_run_mine() on a thread that runs no jobs yet. */
+void nur_compute_run_mine(struct nur_thr *self, struct nursery *n);
 
 #endif

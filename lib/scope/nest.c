@@ -9,7 +9,7 @@
  *     a parent that gets another opener shares what is inside it first.
  * E2  A private nursery has no place in the token tree or in the list of
  *     nurseries and no reference to its parent; all fields but parent,
- *     opener, opened, host, refs and `mine` are as prepare() here left them.
+ *     opened, host and `mine` are as new_block() left them.
  *     Its tasks, if it may have any (`mine.counts`), are light ones in its
  *     opener's queue, in the hands of a thief that is about to share it, or
  *     run by its opener; mine counts them: scope/light.c, W8.
@@ -38,7 +38,7 @@
 
 /* ---- the thread's list, E4 ---- */
 
-static void
+static inline void
 end_change(struct nur_thr *self)
 {
 	/* Release: who reads this count sees the list as it is now. */
@@ -46,18 +46,25 @@ end_change(struct nur_thr *self)
 	    &self->nest_seq) + 1);
 }
 
-static void
-begin_change(struct nur_thr *self)
+__attribute__((noinline)) static void
+wait_for_look(struct nur_thr *self)
 {
-	for (;;) {
-		/* Relaxed: the barrier of the look orders it. */
-		nur_store_relaxed(&self->nest_seq, nur_load_relaxed(
-		    &self->nest_seq) + 1);
-		if (!nur_look_goes_on())
-			return;
+	do {
 		end_change(self);
 		nur_look_await();
-	}
+		nur_store_relaxed(&self->nest_seq, nur_load_relaxed(
+		    &self->nest_seq) + 1);
+	} while (nur_look_goes_on());
+}
+
+static inline void
+begin_change(struct nur_thr *self)
+{
+	/* Relaxed: the barrier of the look orders it. */
+	nur_store_relaxed(&self->nest_seq, nur_load_relaxed(
+	    &self->nest_seq) + 1);
+	if (nur_look_goes_on())
+		wait_for_look(self);
 }
 
 void
@@ -89,20 +96,19 @@ may_be_private(const struct nursery *parent, const struct nur_thr *self)
 	    nur_load_relaxed(&parent->state) == NUR_OPEN;
 }
 
-static struct nursery *
-take_block(struct nur_thr *self)
+/* One that the thread has not had yet, or NULL. */
+__attribute__((noinline)) static struct nursery *
+new_block(struct nur_thr *self)
 {
-	struct nursery *n;
+	struct nursery *n = nur_keep_ready ? nur_nursery_alloc() : NULL;
 
-	if (self->spare_count > 0)
-		return self->spare[--self->spare_count];
-	n = nur_nursery_alloc();
 	if (n == NULL)
 		return NULL;
 	nur_nursery_prepare(n, NULL);
-	/* Relaxed: nobody knows it. */
+	/* Relaxed, twice: nobody knows it. */
 	nur_store_relaxed(&n->token.word, NUR_TOKEN_EMBEDDED |
 	    NUR_TOKEN_PRIVATE);
+	nur_store_relaxed(&n->opener, self);
 	return n;
 }
 
@@ -136,28 +142,29 @@ struct nursery *
 nur_nest_open(struct nursery *parent)
 {
 	struct nur_thr *self = nur_thr_peek();
+	const struct nursery *outer;
 	struct nursery *n;
 	bool may;
 
-	if (self == NULL || !nur_keep_ready || !may_be_private(parent, self))
+	if (self == NULL || !may_be_private(parent, self))
 		return NULL;
-	n = take_block(self);
+	n = self->spare_count > 0 ? self->spare[--self->spare_count] :
+	    new_block(self);
 	if (n == NULL)
 		return NULL;
-	nur_store_relaxed(&n->refs, 1);
-	nur_store_relaxed(&n->opener, self);
 	nur_store_relaxed(&n->host, self->task);
 	/* Acquire: as in around(); before the parent is looked at. */
 	n->mine.shares_seen = nur_load_acquire(&self->shares);
-	n->mine.around = nur_load_acquire(&parent->shared) != 0 ? parent :
+	outer = nur_load_acquire(&parent->shared) != 0 ? parent :
 	    around(self, parent);
+	n->mine.around = outer;
 	may = may_have_tasks(self, n, parent);
 	nur_store_relaxed(&n->mine.counts, may);
 	n->parent = parent;
 	nur_opened_add(self, n);
 	nur_thr_count(self, NUR_SLAB_NURSERY, 1);
 	/* E6: it hears of later raises. */
-	if (may && nur_token_level(&n->mine.around->token) != NURSERY_LIVE)
+	if (may && nur_token_level(&outer->token) != NURSERY_LIVE)
 		nur_nursery_share(n);
 	return n;
 }
@@ -183,6 +190,19 @@ drop(struct nur_thr *self, struct nursery *n)
 	return true;
 }
 
+/* True if it has none after that, and nobody has stolen one. */
+static bool
+run_tasks(struct nur_thr *self, struct nursery *n)
+{
+	if (self->deque == NULL)
+		return false;	/* there was no memory for one */
+	if (self->tally != NULL)
+		nur_light_run_mine(self, self->tally, n);
+	else
+		nur_compute_run_mine(self, n);
+	return nur_load_acquire(&n->shared) == 0 && !nur_nest_has_tasks(n);
+}
+
 bool
 nur_nest_close(struct nursery *n, int *out_rc)
 {
@@ -193,7 +213,7 @@ nur_nest_close(struct nursery *n, int *out_rc)
 	if (nur_load_acquire(&n->shared) != 0 || nur_load_relaxed(
 	    &n->opener) != self || self->opened.prev != &n->opened)
 		return false;
-	if (nur_nest_has_tasks(n) && !nur_compute_run_mine(self, n))
+	if (nur_nest_has_tasks(n) && !run_tasks(self, n))
 		return false;
 	level = nur_token_level(&around(self, n)->token);
 	/* A signal handler may have raised it. */
@@ -233,7 +253,7 @@ share_one_locked(struct nursery *n, struct nursery_token *above)
 	    ~NUR_TOKEN_PRIVATE);
 	listen_locked(n);
 	nur_unlock(&nur_tree_lock);
-	n->id = nur_task_next_id();
+	n->id = nur_task_next_id(nur_thr_peek());
 	(void)nursery_ref(parent);
 	nur_list_append(parent == NULL ? &nur_roots : &parent->inside,
 	    &n->beside);
@@ -384,4 +404,17 @@ nur_nest_thread_ends(struct nur_thr *self)
 {
 	while (self->spare_count > 0)
 		nur_nursery_free(self->spare[--self->spare_count]);
+}
+
+void
+nur_nest_after_fork(struct nur_thr *self)
+{
+	const struct nur_link *l;
+
+	/* So that the quick ways need not ask whether a nursery was inherited.
+	 */
+	for (l = self->opened.prev; l != &self->opened; l = l->prev)
+		nur_store_relaxed(&NUR_CONTAINER(l, struct nursery,
+		    opened)->mine.counts, 0);
+	nur_list_init(&self->opened);
 }

@@ -19,6 +19,8 @@ void nur_nest_host_moved(const struct nur_thr *self,
     const struct nursery_task *from, struct nursery_task *to);
 /* Lets go of what the thread keeps. */
 void nur_nest_thread_ends(struct nur_thr *self);
+/* What is open on this thread is the parent's. */
+void nur_nest_after_fork(struct nur_thr *self);
 
 /* The nearest shared one: n itself, or around it. */
 static inline const struct nursery *

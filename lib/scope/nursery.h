@@ -285,7 +285,14 @@ void nur_task_failed(struct nursery_task *t);
 void nur_task_release(struct nursery_task *t);
 /* Runs it, and says who runs next on this thread. */
 struct nursery_task *nur_task_run(struct nursery_task *t);
-uint64_t nur_task_next_id(void);
+/* An id that no task or nursery has had. */
+uint64_t nur_task_more_ids(struct nur_thr *self);
+static inline uint64_t
+nur_task_next_id(struct nur_thr *self)
+{
+	return self == NULL || self->next_id == self->last_id ?
+	    nur_task_more_ids(self) : ++self->next_id;
+}
 int nur_task_new(struct nursery_task **out, struct nursery *n, nursery_fn *fn,
     void *arg);
 void nur_task_free(struct nursery_task *t);

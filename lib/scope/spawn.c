@@ -25,10 +25,11 @@ submit(struct nursery_task *t, bool try_only, int64_t spawn_by)
 static bool
 has_light_tasks(struct nursery *n)
 {
+	/* In a forked child nothing that was inherited is mine. */
+	if (n != NULL && nur_light_is_mine(nur_thr_peek(), n))
+		return true;
 	if (n == NULL || nur_inherited(n))
 		return false;
-	if (nur_light_is_mine(nur_thr_peek(), n))
-		return true;
 	nur_nursery_share(n);
 	return n->light_tasks;
 }

@@ -27,18 +27,13 @@ static uint64_t ids_given;	/* atomic */
 /* ---- who ---- */
 
 uint64_t
-nur_task_next_id(void)
+nur_task_more_ids(struct nur_thr *self)
 {
-	struct nur_thr *self = nur_thr_peek();
-
 	/* Relaxed, twice: only uniqueness counts. */
 	if (self == NULL)
 		return nur_fetch_add_relaxed(&ids_given, 1) + 1;
-	if (self->next_id == self->last_id) {
-		self->next_id = nur_fetch_add_relaxed(&ids_given,
-		    IDS_AT_ONCE);
-		self->last_id = self->next_id + IDS_AT_ONCE;
-	}
+	self->next_id = nur_fetch_add_relaxed(&ids_given, IDS_AT_ONCE);
+	self->last_id = self->next_id + IDS_AT_ONCE;
 	return ++self->next_id;
 }
 
@@ -194,7 +189,7 @@ nur_task_new(struct nursery_task **out, struct nursery *n, nursery_fn *fn,
 	t->arg = arg;
 	t->lane = n->attr.lane;
 	nur_store_relaxed(&t->refs, 1);
-	t->id = nur_task_next_id();
+	t->id = nur_task_next_id(nur_thr_peek());
 	*out = t;
 	return 0;
 }
@@ -589,5 +584,5 @@ nur_task_after_fork(void)
 	if (self == NULL)
 		return;
 	leave(self, NULL);
-	nur_list_init(&self->opened);
+	nur_nest_after_fork(self);
 }

@@ -56,14 +56,6 @@ run_recorded(struct nursery_task *t)
 		t = nur_is_called_off(t) ? nur_call_off(t) : nur_task_run(t);
 }
 
-/* After a job: the monitor may have taken it, L1. */
-static inline void
-has_place(struct nur_thr *self, const struct nur_tally *y)
-{
-	if (!nur_load_relaxed(&self->place) && y->works)
-		nur_lane_return(self);
-}
-
 static void
 run_job(struct nur_thr *self, struct nur_tally *y, struct nur_job *job)
 {
@@ -79,7 +71,7 @@ run_job(struct nur_thr *self, struct nur_tally *y, struct nur_job *job)
 			nur_light_run_begins(y, n);
 		nur_light_run(self, y, task_of(job));
 	}
-	has_place(self, y);
+	nur_lane_job_done(self, y->works);
 }
 
 static void
@@ -185,27 +177,6 @@ help(struct nur_thr *self, struct nur_tally *y, struct nursery *n)
 	}
 }
 
-/* The newest of its own, as long as they are n's.  The tally around says
- * nothing of them, W8, but that somebody runs jobs here. */
-static void
-run_newest(struct nur_thr *self, struct nur_tally *y, struct nursery *n)
-{
-	struct nur_job *job;
-
-	while (nur_nest_has_tasks(n)) {
-		job = nur_deque_pop(self->deque);
-		if (job != NULL && job->nursery != n) {
-			nur_deque_push(self->deque, job);
-			nur_lane_pushed();
-			return;
-		}
-		if (job == NULL)
-			return;
-		nur_light_run_mine(self, n, task_of(job));
-		has_place(self, y);
-	}
-}
-
 /* Jobs of n are run by `fn` on a thread on which none runs yet, or in the
  * midst of one that waits. */
 static void
@@ -225,16 +196,10 @@ run_here(struct nur_thr *self, struct nursery *n, void (*fn)(
 	(void)pthread_setcancelstate(state, NULL);
 }
 
-bool
+void
 nur_compute_run_mine(struct nur_thr *self, struct nursery *n)
 {
-	if (self->deque == NULL)
-		return false;
-	if (self->tally != NULL)
-		run_newest(self, self->tally, n);
-	else
-		run_here(self, n, run_newest);
-	return nur_load_acquire(&n->shared) == 0 && !nur_nest_has_tasks(n);
+	run_here(self, n, nur_light_run_mine);
 }
 
 void

@@ -461,14 +461,22 @@ spawn_by(int (*spawn)(struct nursery *n, int *ran))
 }
 
 /* There is a worker already; a thread for one more is not what it takes. */
-static void
-compute_by(int (*spawn)(struct nursery *n, int *ran))
+static struct nursery *
+compute_root(void)
 {
 	struct nursery_attr a = NURSERY_ATTR_INIT;
 	struct nursery *n = NULL;
 
 	a.lane = NURSERY_COMPUTE;
 	EXPECT(nursery_open(&n, &a) == 0);
+	return n;
+}
+
+static void
+compute_by(int (*spawn)(struct nursery *n, int *ran))
+{
+	struct nursery *n = compute_root();
+
 	if (n != NULL)
 		spawn_into(n, spawn);
 }
@@ -534,6 +542,33 @@ static void
 try_spawn_compute(void)
 {
 	compute_by(spawn_plain);
+}
+
+/* Into a nursery inside, which is private as long as nothing goes wrong. */
+static int
+spawn_inside(struct nursery *n, int *ran)
+{
+	struct nursery *inner;
+	int rc = nursery_open_child(&inner, n, NULL);
+
+	if (rc != 0)
+		return rc;
+	rc = nursery_spawn(inner, task_count, ran);
+	EXPECT(nursery_close(&inner) == 0);
+	return rc;
+}
+
+static void
+try_spawn_inside_compute(void)
+{
+	struct nursery *n = compute_root();
+	int rc, ran = 0;
+
+	if (n == NULL)
+		return;
+	TRY(rc, 0, spawn_inside(n, &ran));
+	close_ok(n);
+	EXPECT(ran == (rc == 0));
 }
 
 static void
@@ -1466,6 +1501,7 @@ static const struct {
 	{ try_adopt, SOME, "adopt" },
 	{ try_spawn, SOME, "spawn" },
 	{ try_spawn_compute, SOME, "spawn" },
+	{ try_spawn_inside_compute, SOME, "spawn" },
 	{ try_spawn_copy_compute, SOME, "spawn_copy" },
 	{ try_spawn_with_compute, SOME, "spawn_with" },
 	{ try_try_spawn, SOME, "try_spawn" },

@@ -25,13 +25,13 @@
 
 /* ---- base/sys.h ---- */
 
-bool (*nur_fault_hook)(enum nur_resource r);
-
-bool
-nur_fault(enum nur_resource r)
+static bool
+may_fail(enum nur_resource r)
 {
 	return r != NUR_RES_FD && model_fault();
 }
+
+bool (*nur_fault_hook)(enum nur_resource r) = may_fail;
 
 void *
 nur_alloc(size_t size)
