@@ -199,9 +199,11 @@ START_TEST(test_inner_tasks_are_in_the_dump_and_counted)
 
 	gate_await(&nest.gate, 1);
 	text = dump_text();
-	/* The root, its task, the inner nursery, and what runs there. */
+	/* The root, its task, the inner nursery, and what runs there; it is
+	 * closing where no thread keeps nurseries ready. */
 	ck_assert_msg(strstr(text, "\n  nursery \"\" open live running 1 "
-	    "queued 0\n    task ") != NULL, "%s", text);
+	    "queued 0\n    task ") != NULL || strstr(text, "\n  nursery \"\" "
+	    "closing live running 1 queued 0\n    task ") != NULL, "%s", text);
 	free(text);
 	ck_assert_int_eq(nursery_get_stats(&s), 0);
 	ck_assert_uint_eq(s.nurseries, 2);

@@ -7,7 +7,12 @@
 #include "bench.h"
 #include "peers.h"
 
+#include <errno.h>
 #include <nursery.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <sys/resource.h>
+#include <time.h>
 
 static struct nursery *
 open_compute(void)
@@ -245,6 +250,188 @@ tree_2(void)
 	return tree(2);
 }
 
+/* ---- W10n: the same, and each node opens a nursery for its children ---- */
+
+static int
+nested_node(struct nursery_token *t, void *arg)
+{
+	unsigned left = (unsigned)(uintptr_t)arg;
+	struct nursery *n;
+
+	(void)t;
+	if (left < 2)
+		return 0;
+	BENCH_CHECK(nursery_open_child(&n, nursery_current(), NULL) == 0);
+	BENCH_CHECK(nursery_spawn(n, nested_node, (void *)(uintptr_t)(left -
+	    1)) == 0);
+	BENCH_CHECK(nursery_spawn(n, nested_node, (void *)(uintptr_t)(left -
+	    2)) == 0);
+	BENCH_CHECK(nursery_close(&n) == 0);
+	return 0;
+}
+
+static double
+nested_tree(int cpus)
+{
+	struct nursery *n;
+	int64_t took;
+
+	bench_use_cpus(cpus);
+	n = open_compute();
+	took = bench_now();
+	BENCH_CHECK(nursery_spawn(n, nested_node, (void *)(uintptr_t)
+	    PEER_FIB) == 0);
+	close_and_check(n, 1);
+	return (double)(bench_now() - took) / (2 * PEER_FIB_FORKS + 1);
+}
+
+static double
+nested_tree_1(void)
+{
+	return nested_tree(1);
+}
+
+static double
+nested_tree_2(void)
+{
+	return nested_tree(2);
+}
+
+/* ---- W3: an empty nursery, in a task ---- */
+
+static int
+open_and_close(struct nursery_token *t, void *ns)
+{
+	int64_t took = bench_now();
+	struct nursery *n;
+	size_t i;
+
+	(void)t;
+	for (i = 0; i < PEER_OPS; i++) {
+		BENCH_CHECK(nursery_open_child(&n, nursery_current(), NULL) ==
+		    0);
+		BENCH_CHECK(nursery_close(&n) == 0);
+	}
+	*(double *)ns = (double)(bench_now() - took) / PEER_OPS;
+	return 0;
+}
+
+static double
+empty_on_worker(void)
+{
+	struct nursery *n = open_compute();
+	double ns = 0;
+
+	BENCH_CHECK(nursery_spawn(n, open_and_close, &ns) == 0);
+	BENCH_CHECK(nursery_close(&n) == 0);
+	return ns;
+}
+
+/* ---- a long queue: its memory, and its end ---- */
+
+/* Holds a place without blocking, until the cancel. */
+static int
+hold(struct nursery_token *t, void *there)
+{
+	atomic_fetch_add((atomic_uint *)there, 1);
+	while (!nursery_token_is_cancelled(t))
+		;
+	return 0;
+}
+
+/* Nobody runs what is spawned then. */
+static struct nursery *
+open_held(unsigned cpus)
+{
+	static atomic_uint there;
+	struct nursery *n;
+	unsigned i;
+
+	bench_use_cpus((int)cpus);
+	n = open_compute();
+	for (i = 0; i < cpus; i++)
+		BENCH_CHECK(nursery_spawn(n, hold, &there) == 0);
+	while (atomic_load(&there) < cpus)
+		sched_yield();
+	return n;
+}
+
+static void
+close_held(struct nursery *n)
+{
+	struct nursery_counts c = NURSERY_COUNTS_INIT;
+	struct nursery_report *r;
+
+	nursery_cancel(n);
+	BENCH_CHECK(nursery_close_with(&n, &r) == ECANCELED);
+	BENCH_CHECK(nursery_report_counts(r, &c) == 0);
+	BENCH_CHECK(c.discarded == PEER_TASKS);
+	nursery_report_free(r);
+}
+
+static double
+queued_bytes(void)
+{
+	struct nursery *n = open_held(2);
+	double before = bench_rss(), grown;
+	size_t i;
+
+	for (i = 0; i < PEER_TASKS; i++)
+		BENCH_CHECK(nursery_spawn(n, nothing, NULL) == 0);
+	grown = bench_rss() - before;
+	close_held(n);
+	return grown / PEER_TASKS;
+}
+
+static double
+cancel_queued(void)
+{
+	struct nursery *n = open_held(2);
+	int64_t took;
+	size_t i;
+
+	for (i = 0; i < PEER_TASKS; i++)
+		BENCH_CHECK(nursery_spawn(n, nothing, NULL) == 0);
+	took = bench_now();
+	close_held(n);
+	return (double)(bench_now() - took) / 1e6;
+}
+
+/* ---- a pool with nothing to do ---- */
+
+/* Times that any thread of this process went to sleep, or was made to. */
+static double
+switches(void)
+{
+	struct rusage u;
+
+	BENCH_CHECK(getrusage(RUSAGE_SELF, &u) == 0);
+	return (double)(u.ru_nvcsw + u.ru_nivcsw);
+}
+
+/* Less than what an idle worker stays for.  The one who measures sleeps
+ * once. */
+#define IDLE_S	5
+
+static double
+idle_switches(void)
+{
+	const struct timespec ts = { IDLE_S, 0 };
+	struct nursery *n = open_compute();
+	double before;
+	size_t i;
+
+	for (i = 0; i < 1000; i++)
+		BENCH_CHECK(nursery_spawn(n, nothing, NULL) == 0);
+	BENCH_CHECK(nursery_wait(n, INT64_MAX) == 0);
+	bench_wait_asleep();
+	before = switches();
+	BENCH_CHECK(nanosleep(&ts, NULL) == 0);
+	before = switches() - before - 1;
+	BENCH_CHECK(nursery_close(&n) == 0);
+	return before;
+}
+
 #ifdef BENCH_TBB
 #define TBB(fn, bar)	{ { "oneTBB", fn, bar } }
 #else
@@ -269,6 +456,18 @@ main(int argc, char **argv)
 			TBB(tbb_four_spawners, 1.0 / 5) },
 		{ "tree_1", "ns", tree_1, 0, 0, TBB(tbb_tree_1, 1.0 / 4) },
 		{ "tree_2", "ns", tree_2, 0, 0, TBB(tbb_tree_2, 1.0 / 4) },
+		{ "nested_tree_1", "ns", nested_tree_1, 0, 0,
+			TBB(tbb_nested_tree_1, 1.0 / 3) },
+		{ "nested_tree_2", "ns", nested_tree_2, 0, 0,
+			TBB(tbb_nested_tree_2, 1.0 / 3) },
+		{ "empty_on_worker", "ns", empty_on_worker, 0, 0,
+			TBB(tbb_group_in_task, 1.0 / 8) },
+		{ "queued_bytes", "B", queued_bytes, 66, 0,
+			{ { NULL, NULL, 0 } } },
+		{ "cancel_queued", "ms", cancel_queued, 100, 0,
+			{ { NULL, NULL, 0 } } },
+		{ "idle_switches", "", idle_switches, 0.5, 0,
+			{ { NULL, NULL, 0 } } },
 	};
 
 	return bench_main(argc, argv, cases, sizeof cases / sizeof cases[0]);

@@ -175,19 +175,45 @@ spawn_begin(void *arg)
 	BENCH_CHECK(nursery_spawn(arg, begin_task, NULL) == 0);
 }
 
-static struct times
-spawn_times(void)
+static struct nursery *
+open_on(int lane)
 {
-	struct nursery *n = open_root();
+	struct nursery_attr a = NURSERY_ATTR_INIT;
+	struct nursery *n;
+
+	a.lane = lane;
+	BENCH_CHECK(nursery_open(&n, &a) == 0);
+	return n;
+}
+
+static struct times
+spawn_times_on(int lane)
+{
+	struct nursery *n = open_on(lane);
+	uint64_t threads;
 	struct times t;
 
 	spawn_begin(n);
-	while (atomic_load(&began) == 0 || stats().idle_threads != 1)
+	while (atomic_load(&began) == 0 || stats().idle_threads == 0 ||
+	    stats().idle_threads != stats().threads)
 		sched_yield();
+	threads = stats().threads;
 	t = handoffs(spawn_begin, n);
-	BENCH_CHECK(stats().threads == 1);	/* always the cached one */
+	BENCH_CHECK(stats().threads == threads);	/* cached ones */
 	close_root(n);
 	return t;
+}
+
+static struct times
+spawn_times(void)
+{
+	return spawn_times_on(NURSERY_BLOCKING);
+}
+
+static double
+compute_to_start(void)
+{
+	return spawn_times_on(NURSERY_COMPUTE).to_start;
 }
 
 static void
@@ -377,6 +403,41 @@ spawn_sleepers(void)
 	return (double)took / 1e6;
 }
 
+static int
+nursery_sleep_task(struct nursery_token *t, void *arg)
+{
+	BENCH_CHECK(nursery_sleep(t, nursery_after(SLEEP_NS)) == 0);
+	atomic_fetch_add((atomic_uint *)arg, 1);
+	return 0;
+}
+
+static double
+sleepers_on_compute(nursery_fn *fn)
+{
+	atomic_uint slept = 0;
+	struct nursery *n = open_on(NURSERY_COMPUTE);
+	int64_t took = bench_now();
+
+	for (unsigned i = 0; i < SLEEPERS; i++)
+		BENCH_CHECK(nursery_spawn(n, fn, &slept) == 0);
+	BENCH_CHECK(nursery_close(&n) == 0);
+	took = bench_now() - took;
+	BENCH_CHECK(atomic_load(&slept) == SLEEPERS);
+	return (double)took / 1e6;
+}
+
+static double
+compute_raw_sleepers(void)
+{
+	return sleepers_on_compute(sleep_task);
+}
+
+static double
+compute_sleepers(void)
+{
+	return sleepers_on_compute(nursery_sleep_task);
+}
+
 struct bare {
 	atomic_uint left;
 	_Atomic uint32_t done;
@@ -447,6 +508,10 @@ static const struct bench_case cases[] = {
 		{ "hand-off by futex", hand_to_start, 1.5 },
 		NO_MORE
 	} },
+	{ "compute/to_start", "us", compute_to_start, 0, 0, {
+		{ "hand-off by futex", hand_to_start, 1.1 },
+		NO_MORE
+	} },
 	{ "spawn/call", "us", spawn_call, 0, 0, {
 		{ "hand-off by futex", hand_call, 1.5 },
 		NO_MORE
@@ -456,6 +521,13 @@ static const struct bench_case cases[] = {
 		NO_MORE
 	} },
 	{ "sleepers_2000", "ms", spawn_sleepers, 0, 0, {
+		{ "2,000 parked threads", hand_sleepers, 1.3 },
+		NO_MORE
+	} },
+	{ "compute/raw_sleepers_2000", "ms", compute_raw_sleepers, 1000, 0, {
+		NO_MORE
+	} },
+	{ "compute/sleepers_2000", "ms", compute_sleepers, 0, 0, {
 		{ "2,000 parked threads", hand_sleepers, 1.3 },
 		NO_MORE
 	} },

@@ -295,6 +295,30 @@ tree(int cpus)
 }
 
 void
+nested_node(unsigned left)
+{
+	if (left < 2)
+		return;
+
+	task_group group;
+
+	group.run([left] { nested_node(left - 1); });
+	group.run([left] { nested_node(left - 2); });
+	group.wait();
+}
+
+double
+nested_tree(int cpus)
+{
+	bench_use_cpus(cpus);
+
+	int64_t took = bench_now();
+
+	nested_node(PEER_FIB);
+	return double(bench_now() - took) / (2 * PEER_FIB_FORKS + 1);
+}
+
+void
 run_share(void *group, unsigned)
 {
 	for (size_t k = 0; k < PEER_TASKS / 4; k++)
@@ -337,6 +361,18 @@ double
 tbb_tree_2(void)
 {
 	return tree(2);
+}
+
+double
+tbb_nested_tree_1(void)
+{
+	return nested_tree(1);
+}
+
+double
+tbb_nested_tree_2(void)
+{
+	return nested_tree(2);
 }
 
 double
