@@ -388,7 +388,8 @@ nur_nest_tasks_begin(void)
 {
 	/* Relaxed: who makes a nursery in which others may be private takes
 	 * the tree lock after this, and a raise of it before it looks. */
-	nur_store_relaxed(&nur_raised_hook, raised);
+	if (nur_load_relaxed(&nur_raised_hook) == NULL)
+		nur_store_relaxed(&nur_raised_hook, raised);
 }
 
 __attribute__((constructor)) static void

@@ -236,7 +236,7 @@ may_reach_more_locked(const struct nursery_token *t)
 static void
 reach_them(void)
 {
-	nur_raised_hook();
+	nur_load_relaxed(&nur_raised_hook)();
 	(void)nur_fetch_sub_acq_rel(&reaching, 1);
 }
 

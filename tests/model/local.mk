@@ -119,19 +119,28 @@ MODEL_PLANT = CC='$(CC)' BUILD='$(abs_builddir)' \
 
 # All of it: the machine's own tests, every scenario at its deep bound, with
 # threads that keep nothing ready, with older values; every planted bug.
-model: test_model test_model_zoo
+# Parts, for make -j; the deep bounds in two, every second scenario each.
+MODEL_PARTS = model-deep-0 model-deep-1 model-plants-all model-bare model-weak \
+	model-zoo
+model: $(MODEL_PARTS)
+model-zoo: test_model_zoo
 	@$(MODEL_LOG) test_model_zoo; ./test_model_zoo >$$log 2>&1; $(MODEL_END)
-	@$(MODEL_LOG) test_model_deep; ./test_model -d >$$log 2>&1; $(MODEL_END)
-	@$(MODEL_LOG) test_model_bare; ./test_model -k >$$log 2>&1; $(MODEL_END)
-	@$(MODEL_LOG) test_model_weak; ./test_model -w 1 >$$log 2>&1; \
+model-deep-0 model-deep-1: test_model
+	@$(MODEL_LOG) test_$@; ./test_model -d -p $(@:model-deep-%=%) >$$log 2>&1; \
 	    $(MODEL_END)
-	@$(MODEL_LOG) test_model_plants; $(MODEL_PLANT) >$$log 2>&1; $(MODEL_END)
+model-bare: test_model
+	@$(MODEL_LOG) test_$@; ./test_model -k >$$log 2>&1; $(MODEL_END)
+model-weak: test_model
+	@$(MODEL_LOG) test_$@; ./test_model -w 1 >$$log 2>&1; $(MODEL_END)
+model-plants-all: test_model
+	@$(MODEL_LOG) test_$@; $(MODEL_PLANT) >$$log 2>&1; $(MODEL_END)
+.PHONY: $(MODEL_PARTS)
 model-plants: test_model
 	@$(MODEL_PLANT) $(PLANTS)
 MODEL_LOG = begin() { log=$$1.log; echo "== $$1"; }; begin
 MODEL_END = rc=$$?; cat $$log; exit $$rc
-CLEANFILES += test_model_bare.log test_model_deep.log test_model_plants.log \
-	test_model_weak.log
+CLEANFILES += test_model-bare.log test_model-deep-0.log test_model-deep-1.log \
+	test_model-plants-all.log test_model-weak.log test_model_zoo.log
 else
 model model-plants:
 	@echo "no model in this build: see the summary of configure"

@@ -464,7 +464,7 @@ const struct scenario private_scenarios[] = {
 	    1, 2 },
 	{ "private-waited-for-elsewhere", private_waited_for_elsewhere, { 0 },
 	    { "opener ran it" }, 1, 1 },
-	{ "private-handed-out", private_handed_out, { 0 }, { NULL }, 1, 2 },
+	{ "private-handed-out", private_handed_out, { 0 }, { NULL }, 1, 1 },
 	{ "private-left-empty", private_left_empty, { 0 }, { NULL }, 1, 2 },
 	{ "private-adopted", private_adopted, { 0 }, { NULL }, 1, 2 },
 	{ "private-dropped", private_dropped, { 0 }, { "ran", "did not run" },

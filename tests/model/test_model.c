@@ -3,6 +3,7 @@
  * Runs scenarios and prints a table: test_model [options] [scenario ...].
  *
  *	-d		the deep bounds
+ *	-p 0, -p 1	every second scenario, from the first or the second on
  *	-b BOUND	this preemption bound; -1: none
  *	-k		threads keep nothing ready: no vacant children, no hooks
  *	-w N, -u N, -e N, -f N
@@ -40,7 +41,8 @@ static struct {
 	long runs;
 	uint64_t seed;
 	const char *replay;
-} options = { .bound = -2, .seed = 1 };
+	int part;		/* -1: all */
+} options = { .bound = -2, .seed = 1, .part = -1 };
 
 static int checks, failures;
 static double seconds;
@@ -227,11 +229,13 @@ static void
 run_all(void)
 {
 	const struct scenario *s;
+	int number = 0;
 	size_t i;
 
 	for (i = 0; i < FAMILIES; i++)
-		for (s = families[i]; s->name != NULL; s++)
-			run(s);
+		for (s = families[i]; s->name != NULL; s++, number++)
+			if (options.part < 0 || number % 2 == options.part)
+				run(s);
 }
 
 static enum model_mode
@@ -252,7 +256,7 @@ read_options(int argc, char **argv)
 {
 	int o;
 
-	while ((o = getopt(argc, argv, "db:kw:u:e:f:cm:n:s:r:xtl")) != -1)
+	while ((o = getopt(argc, argv, "db:kp:w:u:e:f:cm:n:s:r:xtl")) != -1)
 		switch (o) {
 		case 'd':
 			options.deep = true;
@@ -262,6 +266,9 @@ read_options(int argc, char **argv)
 			break;
 		case 'k':
 			options.bare = true;
+			break;
+		case 'p':
+			options.part = atoi(optarg) & 1;
 			break;
 		case 'w':
 			options.stale = atoi(optarg);
