@@ -42,6 +42,7 @@ API_TESTS = \
 	test_limits \
 	test_message \
 	test_misuse \
+	test_peers \
 	test_regress \
 	test_scope \
 	test_service \
@@ -228,6 +229,11 @@ test_inner_SOURCES = tests/api/test_inner.c
 test_inner_CPPFLAGS = $(TEST_FLAGS)
 test_inner_CFLAGS = $(TEST_CFLAGS)
 test_inner_LDADD = $(TEST_LIBS)
+
+test_peers_SOURCES = tests/api/test_peers.c
+test_peers_CPPFLAGS = $(TEST_FLAGS)
+test_peers_CFLAGS = $(TEST_CFLAGS)
+test_peers_LDADD = $(TEST_LIBS)
 
 test_handle_SOURCES = tests/api/test_handle.c
 test_handle_CPPFLAGS = $(TEST_FLAGS)
