@@ -5,6 +5,7 @@ EXTRA_DIST += \
 	tools/demo \
 	tools/fresh-machine \
 	tools/plant \
+	tools/plot-bench \
 	tools/test-counts \
 	tools/variants.sh
 # For programs that use the library, too.

@@ -501,7 +501,7 @@ hand_sleepers(void)
 static const struct bench_case cases[] = {
 	{ "empty_child", "ns", empty_child, 0, 0, {
 		TBB("task_group", group, 1.0 / 2)
-		TBB("task_group, in a task", group_in_task, 1.0 / 2)
+		TBB("task_group in a task", group_in_task, 1.0 / 2)
 		NO_MORE
 	} },
 	{ "spawn/to_start", "us", spawn_to_start, 0, 0, {
@@ -517,18 +517,18 @@ static const struct bench_case cases[] = {
 		NO_MORE
 	} },
 	{ "spawn/and_wait", "us", spawn_and_wait, 0, 0, {
-		{ "hand-off and wait, futex", hand_and_wait, 0 },
+		{ "hand-off and wait by futex", hand_and_wait, 0 },
 		NO_MORE
 	} },
 	{ "sleepers_2000", "ms", spawn_sleepers, 0, 0, {
-		{ "2,000 parked threads", hand_sleepers, 1.3 },
+		{ "2000 parked threads", hand_sleepers, 1.3 },
 		NO_MORE
 	} },
 	{ "compute/raw_sleepers_2000", "ms", compute_raw_sleepers, 1000, 0, {
 		NO_MORE
 	} },
 	{ "compute/sleepers_2000", "ms", compute_sleepers, 0, 0, {
-		{ "2,000 parked threads", hand_sleepers, 1.3 },
+		{ "2000 parked threads", hand_sleepers, 1.3 },
 		NO_MORE
 	} },
 };

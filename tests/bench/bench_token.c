@@ -700,14 +700,14 @@ static const struct bench_case cases[] = {
 	{ "child/1", "ns", child_1, 0, 0, {
 		NSYNC("note", child, 1.0 / 8)
 		GLIB("GCancellable", child, 0)
-		TBB("context, bound", child, 0)
-		TBB("context, unbound", child_unbound, 0)
+		TBB("bound context", child, 0)
+		TBB("unbound context", child_unbound, 0)
 		NO_MORE
 	} },
 	{ "child/2", "ns", child_2, 0, 0, {
 		NSYNC("note", child_2, 1.0 / 12)
 		GLIB("GCancellable", child_2, 0)
-		TBB("context, bound", child_2, 0)
+		TBB("bound context", child_2, 0)
 		NO_MORE
 	} },
 	{ "bytes_per_child", "bytes", bytes, 64 * 1.02, 0, {
@@ -751,12 +751,12 @@ static const struct bench_case cases[] = {
 		NO_MORE
 	} },
 	{ "waiters_1000", "ms", waiters, 0, 3, {
-		{ "one futex, one wake", bare_waiters, 1.1 },
+		{ "one wake of one futex", bare_waiters, 1.1 },
 		NO_MORE
 	} },
 	{ "root_polls_p99", "ns/64", p99_cancelling, 0, 0, {
 		{ "the same at rest", p99_resting, 1.5 },
-		{ "bare, beside a bare walk", p99_bare_walk, 0 },
+		{ "bare beside a bare walk", p99_bare_walk, 0 },
 		NO_MORE
 	} },
 };

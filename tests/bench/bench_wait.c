@@ -282,11 +282,11 @@ static const struct bench_case cases[] = {
 		NO_MORE
 	} },
 	{ "channel/2x2_of_16", "ns/item", stream_2_2_small, 0, 0, {
-		GLIB("GAsyncQueue, no bound", queue_2_2, 0)
+		GLIB("GAsyncQueue without bound", queue_2_2, 0)
 		NO_MORE
 	} },
 	{ "channel/2x2_of_1", "ns/item", stream_2_2_one, 0, 0, {
-		GLIB("GAsyncQueue, no bound", queue_2_2, 0)
+		GLIB("GAsyncQueue without bound", queue_2_2, 0)
 		NO_MORE
 	} },
 };

@@ -77,4 +77,13 @@ bench: bench_compute bench_io bench_scope bench_token bench_wait
 	./bench_io $(BENCH_ARGS) || rc=1; \
 	./bench_compute $(BENCH_ARGS) || rc=1; \
 	exit $$rc
-.PHONY: bench
+
+# The same figures as bars: bench.svg, drawn from what each program has put into a .csv.
+bench-plot: bench_compute bench_io bench_scope bench_token bench_wait
+	for b in bench_token bench_scope bench_wait bench_io bench_compute; do \
+		./$$b --csv $(BENCH_ARGS) >$$b.csv || exit 1; \
+	done
+	$(srcdir)/tools/plot-bench bench_*.csv >bench.svg
+CLEANFILES += bench.svg bench_compute.csv bench_io.csv bench_scope.csv \
+	bench_token.csv bench_wait.csv
+.PHONY: bench bench-plot

@@ -134,7 +134,6 @@ model-weak: test_model
 	@$(MODEL_LOG) test_$@; ./test_model -w 1 >$$log 2>&1; $(MODEL_END)
 model-plants-all: test_model
 	@$(MODEL_LOG) test_$@; $(MODEL_PLANT) >$$log 2>&1; $(MODEL_END)
-.PHONY: $(MODEL_PARTS)
 model-plants: test_model
 	@$(MODEL_PLANT) $(PLANTS)
 MODEL_LOG = begin() { log=$$1.log; echo "== $$1"; }; begin
@@ -146,6 +145,7 @@ model model-plants:
 	@echo "no model in this build: see the summary of configure"
 	@false
 endif
-.PHONY: model model-plants
+.PHONY: model model-plants model-deep-0 model-deep-1 model-plants-all \
+	model-bare model-weak model-zoo
 clean-local:
 	rm -rf model-plants.d
