@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The compute lane next to oneTBB: what a task, a fork and a join cost.  Each
+ * The compute lane next to oneTBB and OpenMP: what a task, a fork and a join cost.  Each
  * run has one processor or two, by its affinity, and so as many workers.  The
  * bars are the project's acceptance.
  */
@@ -433,42 +433,78 @@ idle_switches(void)
 }
 
 #ifdef BENCH_TBB
-#define TBB(fn, bar)	{ { "oneTBB", fn, bar } }
+#define TBB(fn, bar)	{ "oneTBB", tbb_##fn, bar },
 #else
-#define TBB(fn, bar)	{ { NULL, NULL, 0 } }
+#define TBB(fn, bar)
 #endif
+#ifdef BENCH_OMP
+#define OMP(fn)		{ "OpenMP", omp_##fn, 0 },
+#else
+#define OMP(fn)
+#endif
+#define NO_MORE		{ NULL, NULL, 0 }
+
+static const struct bench_case cases[] = {
+	{ "flat_1", "ns", flat_1, 0, 0, {
+		TBB(tasks_1, 1.0 / 3)
+		OMP(tasks_1)
+		NO_MORE
+	} },
+	{ "flat_2", "ns", flat_2, 0, 0, {
+		TBB(tasks_2, 1.0 / 8)
+		OMP(tasks_2)
+		NO_MORE
+	} },
+	{ "fork_join_1", "ns", fork_join_1, 0, 0, {
+		TBB(fork_join_1, 1.0 / 9)
+		OMP(fork_join_1)
+		NO_MORE
+	} },
+	{ "fork_join_2", "ns", fork_join_2, 0, 0, {
+		TBB(fork_join_2, 1.0 / 6)
+		OMP(fork_join_2)
+		NO_MORE
+	} },
+	{ "empty_on_worker", "ns", empty_on_worker, 0, 0, {
+		TBB(group_in_task, 1.0 / 8)
+		NO_MORE
+	} },
+	{ "one_task_on_worker", "ns", one_task_on_worker, 0, 0, {
+		TBB(one_task, 1.0 / 4)
+		NO_MORE
+	} },
+	{ "one_task_from_outside", "ns", one_task_from_outside, 300, 0, {
+		NO_MORE
+	} },
+	{ "four_spawners", "ns", four_spawners, 0, 0, {
+		TBB(four_spawners, 1.0 / 5)
+		NO_MORE
+	} },
+	{ "tree_1", "ns", tree_1, 0, 0, {
+		TBB(tree_1, 1.0 / 4)
+		OMP(tree_1)
+		NO_MORE
+	} },
+	{ "tree_2", "ns", tree_2, 0, 0, {
+		TBB(tree_2, 1.0 / 4)
+		OMP(tree_2)
+		NO_MORE
+	} },
+	{ "nested_tree_1", "ns", nested_tree_1, 0, 0, {
+		TBB(nested_tree_1, 1.0 / 3)
+		NO_MORE
+	} },
+	{ "nested_tree_2", "ns", nested_tree_2, 0, 0, {
+		TBB(nested_tree_2, 1.0 / 3)
+		NO_MORE
+	} },
+	{ "queued_bytes", "B", queued_bytes, 66, 0, { NO_MORE } },
+	{ "cancel_queued", "ms", cancel_queued, 100, 0, { NO_MORE } },
+	{ "idle_switches", "", idle_switches, 0.5, 0, { NO_MORE } },
+};
 
 int
 main(int argc, char **argv)
 {
-	static const struct bench_case cases[] = {
-		{ "flat_1", "ns", flat_1, 0, 0, TBB(tbb_tasks_1, 1.0 / 3) },
-		{ "flat_2", "ns", flat_2, 0, 0, TBB(tbb_tasks_2, 1.0 / 8) },
-		{ "fork_join_1", "ns", fork_join_1, 0, 0,
-			TBB(tbb_fork_join_1, 1.0 / 9) },
-		{ "fork_join_2", "ns", fork_join_2, 0, 0,
-			TBB(tbb_fork_join_2, 1.0 / 6) },
-		{ "one_task_on_worker", "ns", one_task_on_worker, 0, 0,
-			TBB(tbb_one_task, 1.0 / 4) },
-		{ "one_task_from_outside", "ns", one_task_from_outside, 300,
-			0, { { NULL, NULL, 0 } } },
-		{ "four_spawners", "ns", four_spawners, 0, 0,
-			TBB(tbb_four_spawners, 1.0 / 5) },
-		{ "tree_1", "ns", tree_1, 0, 0, TBB(tbb_tree_1, 1.0 / 4) },
-		{ "tree_2", "ns", tree_2, 0, 0, TBB(tbb_tree_2, 1.0 / 4) },
-		{ "nested_tree_1", "ns", nested_tree_1, 0, 0,
-			TBB(tbb_nested_tree_1, 1.0 / 3) },
-		{ "nested_tree_2", "ns", nested_tree_2, 0, 0,
-			TBB(tbb_nested_tree_2, 1.0 / 3) },
-		{ "empty_on_worker", "ns", empty_on_worker, 0, 0,
-			TBB(tbb_group_in_task, 1.0 / 8) },
-		{ "queued_bytes", "B", queued_bytes, 66, 0,
-			{ { NULL, NULL, 0 } } },
-		{ "cancel_queued", "ms", cancel_queued, 100, 0,
-			{ { NULL, NULL, 0 } } },
-		{ "idle_switches", "", idle_switches, 0.5, 0,
-			{ { NULL, NULL, 0 } } },
-	};
-
 	return bench_main(argc, argv, cases, sizeof cases / sizeof cases[0]);
 }

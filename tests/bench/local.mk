@@ -1,7 +1,7 @@
 # Benchmarks: `make bench`.  Not part of `make check`: they judge the machine
 # as much as the library.  Each peer is compared with when configure found it.
 EXTRA_PROGRAMS += bench_compute bench_io bench_scope bench_token bench_wait
-EXTRA_LTLIBRARIES += libbench.la libbench_tbb.la
+EXTRA_LTLIBRARIES += libbench.la libbench_omp.la libbench_tbb.la
 EXTRA_DIST += \
 	tests/bench/httpd-nginx \
 	tests/bench/httpd-nginx.conf \
@@ -22,6 +22,13 @@ endif
 if HAVE_TBB
 BENCH_FLAGS += -DBENCH_TBB
 BENCH_LIBS += libbench_tbb.la $(TBB_LIBS) -lstdc++
+endif
+
+# Which only the compute lane is compared with.
+BENCH_OMP_LIBS =
+if HAVE_OPENMP
+BENCH_FLAGS += -DBENCH_OMP
+BENCH_OMP_LIBS += libbench_omp.la $(OPENMP_CFLAGS)
 endif
 
 libbench_la_SOURCES = \
@@ -46,9 +53,13 @@ libbench_tbb_la_SOURCES = tests/bench/peer_tbb.cc
 libbench_tbb_la_CPPFLAGS = $(BENCH_FLAGS)
 libbench_tbb_la_CXXFLAGS = $(AM_CXXFLAGS) $(TBB_CFLAGS)
 
+libbench_omp_la_SOURCES = tests/bench/peer_omp.c
+libbench_omp_la_CPPFLAGS = $(BENCH_FLAGS)
+libbench_omp_la_CFLAGS = $(AM_CFLAGS) $(OPENMP_CFLAGS)
+
 bench_compute_SOURCES = tests/bench/bench_compute.c
 bench_compute_CPPFLAGS = $(BENCH_FLAGS)
-bench_compute_LDADD = $(BENCH_LIBS)
+bench_compute_LDADD = $(BENCH_OMP_LIBS) $(BENCH_LIBS)
 
 bench_io_SOURCES = tests/bench/bench_io.c
 bench_io_CPPFLAGS = $(BENCH_FLAGS)

@@ -43,6 +43,8 @@ bench_fn tbb_bytes;
 bench_fn tbb_group, tbb_group_in_task;
 bench_fn tbb_tasks_1, tbb_tasks_2, tbb_four_spawners;
 bench_fn tbb_fork_join_1, tbb_fork_join_2, tbb_one_task;
+bench_fn omp_tasks_1, omp_tasks_2, omp_fork_join_1, omp_fork_join_2;
+bench_fn omp_tree_1, omp_tree_2;
 bench_fn tbb_tree_1, tbb_tree_2, tbb_nested_tree_1, tbb_nested_tree_2;
 
 #ifdef __cplusplus
