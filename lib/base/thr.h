@@ -126,6 +126,7 @@ struct nur_thr {
 	uint32_t spawning;	/* atomic: `spawns`, or what a nursery that
 				 * it opened has of its own, is being written */
 	uint32_t jobs;		/* run, to ask for others' now and then */
+	struct nur_deque *polled;	/* whose turn it was last */
 	/* under the lock of thr.c */
 	struct nur_link all;
 	/* under the pool's lock, or the lane's: sched/ */

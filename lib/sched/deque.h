@@ -54,6 +54,7 @@ struct nur_deque {
 	uint32_t pushes_seen;		/* the searcher's: sched/lane.c */
 	struct nur_deque *next;		/* constant: sched/lane.c */
 	bool owned;			/* lane lock */
+	bool works;			/* atomic: a worker's own, sched/lane.c */
 	_Alignas(64) struct nur_job *slot[NUR_DEQUE_ROOM];	/* atomic */
 };
 

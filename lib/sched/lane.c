@@ -134,6 +134,7 @@ nur_lane_detach(struct nur_thr *self)
 		nur_lane_pushed();
 	nur_lock(&nur_lane_lock);
 	d->owned = false;
+	nur_store_relaxed(&d->works, false);
 	nur_unlock(&nur_lane_lock);
 }
 
@@ -143,12 +144,6 @@ nur_lane_give(struct nur_job *job)
 	nur_deque_give(&nobodys, job);
 }
 
-void
-nur_lane_poll(struct nur_thr *self)
-{
-	if (nur_load_relaxed(&nobodys.chains) != 0)
-		(void)nur_deque_steal(&nobodys, self->deque, NULL, NULL);
-}
 
 /* The first queue that has something, or NULL. */
 static struct nur_deque *
@@ -199,6 +194,34 @@ nur_lane_steal(struct nur_thr *self, nur_fits_fn *fits, const void *arg)
 		    fits, arg) > 0)
 			return true;
 	return false;
+}
+
+/* ---- L6 ---- */
+
+/* Each worker goes on where it stopped, so that nobody's turn is missed. */
+static void
+steal_from_outside(struct nur_thr *self)
+{
+	struct nur_deque *first = self->polled != NULL ? self->polled :
+	    &nobodys, *d = first;
+
+	do {
+		d = after(d);
+		if (nur_load_relaxed(&d->works) || nur_deque_length(d) == 0)
+			continue;
+		self->polled = d;
+		(void)nur_deque_steal(d, self->deque, NULL, NULL);
+		return;
+	} while (d != first);
+}
+
+void
+nur_lane_poll(struct nur_thr *self)
+{
+	if (nur_load_relaxed(&nobodys.chains) != 0)
+		(void)nur_deque_steal(&nobodys, self->deque, NULL, NULL);
+	if (self->jobs % NUR_POLL_ALL == 0)
+		steal_from_outside(self);
 }
 
 /* ---- searching ---- */
@@ -465,8 +488,10 @@ new_worker(void)
 	if (thr == NULL)
 		return NULL;
 	thr->stack_size = NUR_LANE_STACK;
-	if (nur_lane_attach(thr) != NULL)
+	if (nur_lane_attach(thr) != NULL) {
+		nur_store_relaxed(&thr->deque->works, true);
 		return thr;
+	}
 	nur_thr_free(thr);
 	return NULL;
 }

@@ -19,6 +19,9 @@
  *     workers come one after the other, and as many as there is work for.
  * L5  Who searches does not take a single job at once that was pushed just
  *     now: its owner is about to need it.
+ * L6  A worker that never searches, for it has so much of its own, takes now
+ *     and then what others than workers have pushed: who is no worker may
+ *     wait for it without running it.
  */
 #ifndef NUR_SCHED_LANE_H
 #define NUR_SCHED_LANE_H
@@ -45,8 +48,9 @@ struct nur_deque *nur_lane_attach(struct nur_thr *self);
 void nur_lane_give(struct nur_job *job);
 /* L3: somebody is called. */
 void nur_lane_answer(void);
-/* Moves what no thread's queue holds into the caller's: for one who has so
- * much of his own that he never searches. */
+/* L6: called after each job. */
+#define NUR_POLL_EVERY	64	/* jobs: then what no thread's queue holds */
+#define NUR_POLL_ALL	1024	/* jobs: then what no worker's holds */
 void nur_lane_poll(struct nur_thr *self);
 /* Steals jobs that fit: whether there were any. */
 bool nur_lane_steal(struct nur_thr *self, nur_fits_fn *fits, const void *arg);

@@ -24,13 +24,13 @@
  *     exact, and its tally n's still.
  * W6  A spawner's tally keeps n from closing, so whoever has one may count
  *     without asking for n's state.
+ * W7  Who looks at a thread from elsewhere, as scope/look.c says, finds its
+ *     task and those in whose midst it runs.
  * W8  The opener of a nursery that was private at first has a tally in it,
  *     n->mine, as long as mine.counts: it spawns and runs tasks of n there,
  *     as W5 says.  While n is private the word is zero, and mine is all there
  *     is; when it becomes shared, its opener is one of the spawners in the
  *     word, until who waits, or the opener's close, collects mine.
- * W7  Who looks at a thread from elsewhere, as scope/look.c says, finds its
- *     task and those in whose midst it runs.
  */
 #include "config.h"
 

@@ -322,6 +322,8 @@ nur_nest_host_moved(const struct nur_thr *self, const struct nursery_task *from,
 	const struct nur_link *l;
 	struct nursery *n;
 
+	if (nur_list_empty(&self->opened))
+		return;
 	/* Who shares one of them from elsewhere looks at the host. */
 	nur_lock(&nur_registry_lock);
 	for (l = self->opened.prev; l != &self->opened; l = l->prev) {

@@ -19,7 +19,6 @@
 #ifndef NUR_HELP_ROUNDS		/* the model build has fewer */
 #define NUR_HELP_ROUNDS	8	/* looks for members, microseconds apart */
 #endif
-#define POLL_EVERY	64	/* tasks: then what nobody's queue holds */
 
 static struct nursery_task *
 task_of(struct nur_job *job)
@@ -104,7 +103,7 @@ work(struct nur_thr *self)
 		run_job(self, &tally, job);
 		if (nur_load_relaxed(&nur_lane_surplus) != 0)
 			break;
-		if (++self->jobs % POLL_EVERY == 0)
+		if (++self->jobs % NUR_POLL_EVERY == 0)
 			nur_lane_poll(self);
 	}
 	pthread_cleanup_pop(0);

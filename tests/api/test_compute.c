@@ -788,6 +788,40 @@ START_TEST(test_compute_stop_names_who_stays)
 }
 END_TEST
 
+/* Spawns itself again and again, until somebody else has run. */
+struct busy {
+	struct nursery *n;
+	int ran, rounds;
+};
+
+static int
+stay_busy(struct nursery_token *t, void *arg)
+{
+	struct busy *b = arg;
+
+	(void)t;
+	count_up(&b->rounds);
+	return counted(&b->ran) != 0 ? 0 : nursery_spawn(b->n, stay_busy, b);
+}
+
+/* A worker that always has something of its own does not forget what others
+ * have, who do not run it themselves. */
+START_TEST(test_compute_outsiders_have_their_turn)
+{
+	struct busy b = { NULL, 0, 0 };
+
+	have_workers("1");
+	b.n = open_compute();
+	ck_assert_int_eq(nursery_spawn(b.n, stay_busy, &b), 0);
+	while (counted(&b.rounds) == 0)
+		usleep(100);
+	ck_assert_int_eq(nursery_spawn(b.n, task_count, &b.ran), 0);
+	while (counted(&b.ran) == 0)
+		usleep(100);
+	ck_assert_int_eq(nursery_close(&b.n), 0);
+}
+END_TEST
+
 static int
 leave_by_exit(struct nursery_token *t, void *arg)
 {
@@ -947,6 +981,7 @@ main(void)
 	tcase_add_test(c, test_compute_first_success_wins);
 	tcase_add_test(c, test_compute_running_tasks_are_in_the_dump);
 	tcase_add_test(c, test_compute_stop_names_who_stays);
+	tcase_add_test(c, test_compute_outsiders_have_their_turn);
 	tcase_add_test(c, test_compute_pthread_exit_is_misuse);
 	tcase_add_test(c, test_compute_a_forked_child_has_a_lane_of_its_own);
 	tcase_add_test(c,
