@@ -182,7 +182,6 @@ open_shared(struct nursery **out, struct nursery *parent,
 		return ENOMEM;
 	nur_nursery_prepare(n, a);
 	if (parent != NULL) {
-		nur_nursery_share(parent);
 		n->for_service = nur_serves(self->task, parent);
 		rc = nur_nursery_join(parent, n->for_service);
 	}
@@ -236,6 +235,8 @@ open_any(struct nursery **out, struct nursery *parent,
 	if (rc != 0)
 		return rc;
 	first_open();
+	if (parent != NULL)
+		nur_nursery_share(parent);	/* it has a lane then */
 	if (lane_of(&a, parent) == NURSERY_COMPUTE) {
 		nur_nest_tasks_begin();
 		rc = a.stack_size > NUR_LANE_STACK ? ENOTSUP :

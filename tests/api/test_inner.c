@@ -232,6 +232,35 @@ START_TEST(test_inner_tasks_are_named_by_a_stop)
 }
 END_TEST
 
+/* A nursery inside one that is private has its lane, and the lane's limits. */
+static int
+open_with_a_large_stack(struct nursery_token *t, void *arg)
+{
+	struct nursery_attr a = NURSERY_ATTR_INIT;
+	struct nursery *n, *m = NULL;
+	int *wrong = arg;
+
+	(void)t;
+	a.stack_size = (size_t)64 << 20;
+	*wrong += nursery_open_child(&n, nursery_current(), NULL) != 0;
+	*wrong += nursery_open_child(&m, n, &a) != ENOTSUP;
+	*wrong += m != NULL;
+	*wrong += nursery_close(&n) != 0;
+	return 0;
+}
+
+START_TEST(test_inner_limits_of_the_lane_hold_inside)
+{
+	struct nursery *n = open_compute(0);
+	int wrong = 0;
+
+	ck_assert_int_eq(nursery_spawn(n, open_with_a_large_stack, &wrong),
+	    0);
+	ck_assert_int_eq(nursery_close(&n), 0);
+	ck_assert_int_eq(wrong, 0);
+}
+END_TEST
+
 /* ---- ends ---- */
 
 static int
@@ -363,6 +392,7 @@ main(void)
 	tcase_add_test(c, test_inner_a_nursery_opens_under_its_token);
 	tcase_add_test(c, test_inner_tasks_are_in_the_dump_and_counted);
 	tcase_add_test(c, test_inner_tasks_are_named_by_a_stop);
+	tcase_add_test(c, test_inner_limits_of_the_lane_hold_inside);
 	tcase_add_test(c, test_inner_the_first_error_is_returned);
 	tcase_add_test(c, test_inner_a_drop_discards);
 	tcase_add_test(c, test_inner_a_handle_outlives_the_nursery);
