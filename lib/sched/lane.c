@@ -594,7 +594,8 @@ nur_lane_rescue(struct nur_thr *const *blocked, unsigned count,
 
 	nur_lock(&nur_lane_lock);
 	for (i = 0; i < count; i++) {
-		active -= blocked[i]->place;
+		/* Atomic: who was called just now writes it without. */
+		active -= nur_load_relaxed(&blocked[i]->place);
 		nur_store_relaxed(&blocked[i]->place, false);
 	}
 	beyond = how_many_more;

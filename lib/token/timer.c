@@ -368,7 +368,11 @@ nur_timers_arm(struct nur_timers *ts, struct nur_timer *t, int64_t when)
 	int rc = 0;
 
 	nur_lock(&nur_timer_lock);
-	if (!ts->reserved && when != NURSERY_NEVER) {
+	/* M3: one that was due before this has been heard. */
+	if (t->kind == NUR_TIMER_DEADLINE && nur_token_level(t->owner) >=
+	    NURSERY_CANCEL)
+		rc = ECANCELED;
+	else if (!ts->reserved && when != NURSERY_NEVER) {
 		rc = reserve_locked(2);
 		ts->reserved = rc == 0;
 	}

@@ -532,6 +532,21 @@ deadline_and_cancel(void)
 }
 
 /* Nobody cancels: the deadline does. */
+/* Taken back, or it has come: not both. */
+static void
+deadline_taken_back(void)
+{
+	struct nursery_token *t = new_token(NULL);
+	int rc;
+
+	MODEL_ASSERT(nursery_token_set_deadline(t, 1) == 0);
+	rc = nursery_token_set_deadline(t, NURSERY_NEVER);
+	MODEL_ASSERT(rc == 0 || rc == ECANCELED);
+	MODEL_ASSERT(nursery_token_is_cancelled(t) == (rc != 0));
+	model_cover(rc == 0 ? "taken back" : "too late");
+	nursery_token_unref(t);
+}
+
 static void
 deadline_alone(void)
 {
@@ -649,6 +664,8 @@ const struct scenario token_scenarios[] = {
 	    { "woken", "too late" }, 2, -1 },
 	{ "deadline-and-cancel", deadline_and_cancel, { .early = 1 },
 	    { "cancel first", "deadline first" }, 2, 3 },
+	{ "deadline-taken-back", deadline_taken_back, { 0 },
+	    { "taken back", "too late" }, 2, 3 },
 	{ "deadline-alone", deadline_alone, { .spurious = 1 },
 	    { NULL }, 2, -1 },
 	{ "deadline-and-release", deadline_and_release, { .early = 1 },
