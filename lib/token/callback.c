@@ -423,7 +423,7 @@ claim(struct nur_callback *cb)
 }
 
 /* The level may have been reached: under the locks it is known. */
-static void
+__attribute__((noinline)) static void
 tell_slowly(struct nur_callback *cb)
 {
 	struct nur_run run = { 0 };
@@ -477,7 +477,7 @@ is_free(const struct nur_callback *cb)
 	return state == NUR_CB_NONE || state == NUR_CB_DONE;
 }
 
-static int
+__attribute__((noinline)) static int
 tell(struct nur_callback *cb, struct nursery_token *t, unsigned level,
     void (*fn)(void *), void *arg)
 {
@@ -602,7 +602,8 @@ withdraw_locked(struct nur_callback *cb)
 	set_state(cb, NUR_CB_NONE);
 }
 
-static int
+/* Not in the quick way's frame, as what is slow above. */
+__attribute__((noinline)) static int
 remove_slowly(struct nur_callback *cb, bool may_wait)
 {
 	for (;;) {
