@@ -47,18 +47,25 @@ nothing(struct nursery_token *t, void *arg)
 
 /* ---- W1: one nursery, many empty tasks ---- */
 
+static void
+spawn_all(struct nursery *n)
+{
+	size_t i;
+
+	for (i = 0; i < PEER_TASKS; i++)
+		BENCH_CHECK(nursery_spawn(n, nothing, NULL) == 0);
+}
+
 static double
 flat(int cpus)
 {
 	struct nursery *n;
 	int64_t took;
-	size_t i;
 
 	bench_use_cpus(cpus);
 	n = open_compute();
 	took = bench_now();
-	for (i = 0; i < PEER_TASKS; i++)
-		BENCH_CHECK(nursery_spawn(n, nothing, NULL) == 0);
+	spawn_all(n);
 	close_and_check(n, PEER_TASKS);
 	return (double)(bench_now() - took) / PEER_TASKS;
 }
@@ -208,6 +215,8 @@ four_spawners(void)
 
 /* ---- W10: a tree of tasks, no two of its subtrees alike ---- */
 
+#define TREE_NODES	(2 * PEER_FIB_FORKS + 1)
+
 static int
 node(struct nursery_token *t, void *arg)
 {
@@ -224,8 +233,9 @@ node(struct nursery_token *t, void *arg)
 	return 0;
 }
 
+/* From the root on; so many tasks are in the nursery itself. */
 static double
-tree(int cpus)
+tree(int cpus, nursery_fn *root, uint64_t tasks)
 {
 	struct nursery *n;
 	int64_t took;
@@ -233,21 +243,21 @@ tree(int cpus)
 	bench_use_cpus(cpus);
 	n = open_compute();
 	took = bench_now();
-	BENCH_CHECK(nursery_spawn(n, node, (void *)(uintptr_t)PEER_FIB) == 0);
-	close_and_check(n, 2 * PEER_FIB_FORKS + 1);
-	return (double)(bench_now() - took) / (2 * PEER_FIB_FORKS + 1);
+	BENCH_CHECK(nursery_spawn(n, root, (void *)(uintptr_t)PEER_FIB) == 0);
+	close_and_check(n, tasks);
+	return (double)(bench_now() - took) / TREE_NODES;
 }
 
 static double
 tree_1(void)
 {
-	return tree(1);
+	return tree(1, node, TREE_NODES);
 }
 
 static double
 tree_2(void)
 {
-	return tree(2);
+	return tree(2, node, TREE_NODES);
 }
 
 /* ---- W10n: the same, and each node opens a nursery for its children ---- */
@@ -271,30 +281,15 @@ nested_node(struct nursery_token *t, void *arg)
 }
 
 static double
-nested_tree(int cpus)
-{
-	struct nursery *n;
-	int64_t took;
-
-	bench_use_cpus(cpus);
-	n = open_compute();
-	took = bench_now();
-	BENCH_CHECK(nursery_spawn(n, nested_node, (void *)(uintptr_t)
-	    PEER_FIB) == 0);
-	close_and_check(n, 1);
-	return (double)(bench_now() - took) / (2 * PEER_FIB_FORKS + 1);
-}
-
-static double
 nested_tree_1(void)
 {
-	return nested_tree(1);
+	return tree(1, nested_node, 1);
 }
 
 static double
 nested_tree_2(void)
 {
-	return nested_tree(2);
+	return tree(2, nested_node, 1);
 }
 
 /* ---- W3: an empty nursery, in a task ---- */
@@ -374,10 +369,8 @@ queued_bytes(void)
 {
 	struct nursery *n = open_held(2);
 	double before = bench_rss(), grown;
-	size_t i;
 
-	for (i = 0; i < PEER_TASKS; i++)
-		BENCH_CHECK(nursery_spawn(n, nothing, NULL) == 0);
+	spawn_all(n);
 	grown = bench_rss() - before;
 	close_held(n);
 	return grown / PEER_TASKS;
@@ -388,10 +381,8 @@ cancel_queued(void)
 {
 	struct nursery *n = open_held(2);
 	int64_t took;
-	size_t i;
 
-	for (i = 0; i < PEER_TASKS; i++)
-		BENCH_CHECK(nursery_spawn(n, nothing, NULL) == 0);
+	spawn_all(n);
 	took = bench_now();
 	close_held(n);
 	return (double)(bench_now() - took) / 1e6;
