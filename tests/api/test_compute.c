@@ -791,6 +791,7 @@ END_TEST
 /* Spawns itself again and again, until somebody else has run. */
 struct busy {
 	struct nursery *n;
+	struct gate begun, served;
 	int ran, rounds;
 };
 
@@ -800,25 +801,38 @@ stay_busy(struct nursery_token *t, void *arg)
 	struct busy *b = arg;
 
 	(void)t;
-	count_up(&b->rounds);
+	if (b->rounds++ == 0)
+		gate_open(&b->begun);
 	return counted(&b->ran) != 0 ? 0 : nursery_spawn(b->n, stay_busy, b);
+}
+
+static int
+be_served(struct nursery_token *t, void *arg)
+{
+	struct busy *b = arg;
+
+	(void)t;
+	count_up(&b->ran);
+	gate_open(&b->served);
+	return 0;
 }
 
 /* A worker that always has something of its own does not forget what others
  * have, who do not run it themselves. */
 START_TEST(test_compute_outsiders_have_their_turn)
 {
-	struct busy b = { NULL, 0, 0 };
+	struct busy b = { .rounds = 0 };
 
 	have_workers("1");
+	gate_init(&b.begun);
+	gate_init(&b.served);
 	b.n = open_compute();
 	ck_assert_int_eq(nursery_spawn(b.n, stay_busy, &b), 0);
-	while (counted(&b.rounds) == 0)
-		usleep(100);
-	ck_assert_int_eq(nursery_spawn(b.n, task_count, &b.ran), 0);
-	while (counted(&b.ran) == 0)
-		usleep(100);
+	gate_pass(&b.begun);
+	ck_assert_int_eq(nursery_spawn(b.n, be_served, &b), 0);
+	gate_pass(&b.served);
 	ck_assert_int_eq(nursery_close(&b.n), 0);
+	ck_assert_int_eq(b.ran, 1);
 }
 END_TEST
 
