@@ -76,11 +76,6 @@ extern bool nur_keep_ready;
 /* A slot with undefined content, or NULL. */
 void *nur_slab_get(struct nur_slab *s);
 void nur_slab_put(struct nur_slab *s, void *obj);
-/* The same for one who has the thread's magazine of the slab at hand. */
-static inline void *nur_slab_get_from(struct nur_slab *s,
-    struct nur_magazine *m);
-static inline void nur_slab_put_into(struct nur_slab *s,
-    struct nur_magazine *m, void *obj);
 /* One more, or one fewer, is live. */
 void nur_slab_count(struct nur_slab *s, int change);
 uint64_t nur_slab_live(struct nur_slab *s);
@@ -107,6 +102,7 @@ nur_inherited(const void *obj)
 	    &nur_generation);
 }
 
+/* Get and put for one who has the thread's magazine of the slab at hand. */
 static inline void *
 nur_slab_get_from(struct nur_slab *s, struct nur_magazine *m)
 {
