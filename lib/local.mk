@@ -11,6 +11,7 @@ libnursery_core_la_SOURCES = \
 	lib/base/cpus.h \
 	lib/base/fork.c \
 	lib/base/fork.h \
+	lib/base/kernel.h \
 	lib/base/list.h \
 	lib/base/lock.h \
 	lib/base/poison.h \
@@ -43,7 +44,6 @@ libnursery_core_la_SOURCES = \
 	lib/io/knock.c \
 	lib/io/knock.h \
 	lib/io/message.c \
-	lib/io/nowait.h \
 	lib/io/posix.c \
 	lib/io/waitpid.c \
 	lib/sched/deque.c \

@@ -144,6 +144,8 @@ nur_thr_new(void)
 	memset((char *)thr + sizeof thr->park, 0,
 	    sizeof *thr - sizeof thr->park);
 	thr->wake_fd = -1;
+	/* Relaxed: in the child it changes before there is a thread. */
+	thr->forked = nur_load_relaxed(&nur_generation) != 0;
 	nur_list_init(&thr->opened);
 	nur_list_init(&thr->idle);
 	nur_list_init(&thr->all);
@@ -292,6 +294,7 @@ nur_thr_after_fork(void)
 		return;
 	/* The record is the parent's memory and goes on serving us. */
 	self->tid = nur_gettid();
+	self->forked = true;
 	self->wake = NULL;
 	nur_store_relaxed(&self->late, 0);
 	self->vacant.count = 0;

@@ -84,6 +84,14 @@ struct nur_tally {
 	struct nur_tally *outer;
 };
 
+/* Descriptors that were a socket, or none, when last used: io/call.h. */
+#define NUR_FDS_SEEN	16
+struct nur_fd_seen {
+	int fd;
+	bool no_socket;
+	uint8_t others;		/* that had to do without the slot */
+};
+
 struct nur_thr {
 	/* atomic: what a waker touches, one line */
 	uint32_t park;		/* 0 empty, 1 a wake-up waits to be taken */
@@ -96,6 +104,8 @@ struct nur_thr {
 	int wake_fd;		/* eventfd, -1 until first needed; atomic: a
 				 * forked child closes those of all */
 	bool rang;		/* the thread's own: it is to be emptied */
+	bool forked;		/* the process is a child of a fork, perhaps
+				 * with what it inherited */
 	uint64_t system_thread;	/* pthread_t, for tgkill's library twin */
 	/* the thread's own; read, too, by who has a callback of it to run */
 	void (*wake)(struct nur_thr *self);	/* NULL: nur_unpark() does */
@@ -104,6 +114,7 @@ struct nur_thr {
 	unsigned blocking;	/* pairs of io/blocking.c that are open */
 	bool blocking_paused;	/* the outermost of them gave a place away */
 	size_t stack_size;	/* 0: not a thread of the pool */
+	struct nur_fd_seen fd_seen[NUR_FDS_SEEN];
 	uint64_t next_id, last_id;	/* of tasks: scope/task.c */
 	struct nur_link opened;	/* nurseries open in this thread, newest last */
 	uint32_t nest_seq;	/* atomic: changes with `opened` */

@@ -319,13 +319,12 @@ try_unpromised(struct nur_call *c)
 	return -1;
 }
 
+/* After the first try. */
 static ssize_t
-call(struct nur_call *c)
+go_on(struct nur_call *c, ssize_t n)
 {
 	struct pollfd p = { .fd = -1 };
-	ssize_t n;
 
-	n = try_now(c);
 	if (n < 0 && errno == ENOTSUP)
 		n = try_unpromised(c);
 	while (would_block(n) && !c->once) {
@@ -347,7 +346,7 @@ call(struct nur_call *c)
 ssize_t
 nur_call_run(struct nur_call *c)
 {
-	struct nur_thr *self = nur_thr_peek();
+	struct nur_thr *self = nur_thr_self();
 	uint32_t before = 0;
 	ssize_t n;
 
@@ -357,11 +356,27 @@ nur_call_run(struct nur_call *c)
 		if (nursery_token_is_cancelled(c->token))
 			return nur_fail(ECANCELED);
 	}
-	/* A large transfer takes its time though it does not wait. */
 	if (self != NULL)
 		before = nur_op_enter(self, c->op | NUR_OP_BUSY, c->fd);
-	n = call(c);
+	n = go_on(c, try_now(c));
 	if (self != NULL)
 		nur_op_leave(self, before);
+	return n;
+}
+
+ssize_t
+nur_call_go_on(struct nur_call *c, ssize_t n)
+{
+	struct nur_thr *self = nur_thr_peek();
+	uint32_t before = nur_op_enter(self, c->op | NUR_OP_BUSY, c->fd);
+
+	if (n == -EINTR) {
+		n = try_now(c);
+	} else if (n < 0) {
+		errno = (int)-n;
+		n = -1;
+	}
+	n = go_on(c, n);
+	nur_op_leave(self, before);
 	return n;
 }

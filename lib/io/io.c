@@ -4,10 +4,10 @@
 
 #include "io/call.h"
 
+#include "base/kernel.h"
 #include "base/sync.h"
 #include "base/sys.h"
 #include "base/task_id.h"
-#include "io/nowait.h"
 #include "token/wait.h"
 
 #include <limits.h>
@@ -67,15 +67,13 @@ measure(const struct iovec *iov, int n, size_t *total)
 	return 0;
 }
 
-static ssize_t
-nowait_error(void)
+/* EOPNOTSUPP: this file type; EINVAL, ENOSYS: this kernel; ESPIPE: no
+ * position.  The plain call tells what is really wrong. */
+static bool
+is_no_answer(int error)
 {
-	/* EOPNOTSUPP: this file type; EINVAL, ENOSYS: this kernel; ESPIPE:
-	 * no position.  The plain call tells what is really wrong. */
-	if (errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL ||
-	    errno == ESPIPE)
-		errno = ENOTSUP;
-	return -1;
+	return error == EOPNOTSUPP || error == ENOSYS || error == EINVAL ||
+	    error == ESPIPE;
 }
 
 static ssize_t
@@ -86,27 +84,43 @@ do_read(struct nur_call *c, enum nur_way way)
 	if (way == NUR_MAY_BLOCK || c->pollable)
 		return readv(c->fd, c->iov, c->iov_count);
 	n = preadv2(c->fd, c->iov, c->iov_count, -1, RWF_NOWAIT);
-	return n < 0 && errno != EAGAIN && errno != EINTR ? nowait_error() : n;
+	return n < 0 && is_no_answer(errno) ? nur_fail(ENOTSUP) : n;
 }
 
-static ssize_t
-read_vector(struct nursery_token *t, int fd, const struct iovec *iov, int n,
-    int64_t deadline)
+/* Not in the quick way's frame; `tried` is what that gave, unless 0. */
+__attribute__((noinline)) static ssize_t
+read_slowly(struct nursery_token *t, int fd, const struct iovec *iov, int n,
+    int64_t deadline, ssize_t tried)
 {
 	struct nur_call c = { .token = t, .deadline = deadline,
 		.op = NUR_OP_READ, .fd = fd, .events = POLLIN,
 		.fn = do_read, .iov = iov, .iov_count = n };
 
-	return nur_call_run(&c);
+	if (tried == 0)
+		return nur_call_run(&c);
+	return nur_call_go_on(&c, is_no_answer((int)-tried) ? -ENOTSUP :
+	    tried);
 }
 
-ssize_t
+NUR_QUICK ssize_t
 nursery_read(struct nursery_token *t, int fd, void *buf, size_t len,
     int64_t deadline)
 {
 	const struct iovec one = { buf, len };
+	struct nur_quick q;
+	ssize_t n;
 
-	return read_vector(t, fd, &one, 1, deadline);
+	/* A datagram is not for a buffer without room. */
+	if (len == 0 || !nur_quick_begin(&q, t, NUR_OP_READ, fd))
+		return read_slowly(t, fd, &one, 1, deadline, 0);
+	n = nur_fd_maybe_socket(q.self, fd) ? nur_kernel_recv(fd, buf, len,
+	    MSG_DONTWAIT) : -ENOTSOCK;
+	if (n == -ENOTSOCK) {
+		nur_fd_no_socket(q.self, fd);
+		n = nur_kernel_preadv2(fd, &one, 1, RWF_NOWAIT);
+	}
+	nur_quick_end(&q);
+	return n >= 0 ? n : read_slowly(t, fd, &one, 1, deadline, n);
 }
 
 ssize_t
@@ -118,7 +132,7 @@ nursery_readv(struct nursery_token *t, int fd, const struct iovec *iov, int n,
 
 	if (rc != 0)
 		return nur_fail(rc);
-	return read_vector(t, fd, iov, n, deadline);
+	return read_slowly(t, fd, iov, n, deadline, 0);
 }
 
 /*
@@ -183,15 +197,18 @@ enum { UNKNOWN, MISSING, PRESENT };
 static bool
 quiet_write(struct nur_call *c, ssize_t *n)
 {
+	unsigned state = nur_load_relaxed(&quiet_state);
+
 	/* Relaxed: who sees it late pays for one more refusal. */
-	if (nur_load_relaxed(&quiet_state) == MISSING)
+	if (state == MISSING)
 		return false;
 	*n = pwritev2(c->fd, c->iov, c->iov_count, -1, RWF_NOSIGNAL |
 	    (c->pollable ? 0 : RWF_NOWAIT));
-	if (*n >= 0 || (errno != EOPNOTSUPP && errno != ENOSYS && errno !=
-	    EINVAL && errno != ESPIPE))
+	if (*n >= 0 && state == UNKNOWN)
+		nur_store_relaxed(&quiet_state, PRESENT);
+	if (*n >= 0 || !is_no_answer(errno))
 		return true;
-	if (nur_load_relaxed(&quiet_state) == UNKNOWN) {
+	if (state == UNKNOWN) {
 		(void)pwritev2(c->fd, c->iov, c->iov_count, -1, RWF_NOSIGNAL |
 		    RWF_APPEND | RWF_NOAPPEND);
 		nur_store_relaxed(&quiet_state, errno == EINVAL ? PRESENT :
@@ -218,8 +235,7 @@ do_write(struct nur_call *c, enum nur_way way)
 	if (way == NUR_MAY_BLOCK || c->pollable)
 		return quietly(c, plain_write, false);
 	n = quietly(c, plain_write, true);
-	return n < 0 && errno != EAGAIN && errno != EINTR && errno != EPIPE ?
-	    nowait_error() : n;
+	return n < 0 && is_no_answer(errno) ? nur_fail(ENOTSUP) : n;
 }
 
 /* A vector without a byte sends nothing, not even on a datagram socket. */
@@ -230,16 +246,42 @@ write_nothing(struct nur_call *c, enum nur_way way)
 	return writev(c->fd, c->iov, c->iov_count);
 }
 
-ssize_t
+/* As read_slowly(). */
+__attribute__((noinline)) static ssize_t
+write_slowly(struct nursery_token *t, int fd, const struct iovec *one,
+    int64_t deadline, ssize_t tried)
+{
+	struct nur_call c = { .token = t, .deadline = deadline,
+		.op = NUR_OP_WRITE, .fd = fd, .events = POLLOUT,
+		.fn = do_write, .iov = one, .iov_count = 1,
+		.len = one->iov_len };
+
+	if (tried == 0 || is_no_answer((int)-tried))
+		return nur_call_run(&c);
+	return nur_call_go_on(&c, tried);
+}
+
+NUR_QUICK ssize_t
 nursery_write(struct nursery_token *t, int fd, const void *buf, size_t len,
     int64_t deadline)
 {
 	const struct iovec one = { (void *)(uintptr_t)buf, len };
-	struct nur_call c = { .token = t, .deadline = deadline,
-		.op = NUR_OP_WRITE, .fd = fd, .events = POLLOUT,
-		.fn = do_write, .iov = &one, .iov_count = 1, .len = len };
+	struct nur_quick q;
+	ssize_t n;
 
-	return nur_call_run(&c);
+	if (len == 0 || !nur_quick_begin(&q, t, NUR_OP_WRITE, fd))
+		return write_slowly(t, fd, &one, deadline, 0);
+	n = nur_fd_maybe_socket(q.self, fd) ? nur_kernel_send(fd, buf, len,
+	    MSG_DONTWAIT | MSG_NOSIGNAL) : -ENOTSOCK;
+	if (n == -ENOTSOCK) {
+		nur_fd_no_socket(q.self, fd);
+		/* Relaxed: as in quiet_write(). */
+		n = nur_load_relaxed(&quiet_state) == PRESENT ?
+		    nur_kernel_pwritev2(fd, &one, 1, RWF_NOSIGNAL |
+		    RWF_NOWAIT) : -ENOTSUP;
+	}
+	nur_quick_end(&q);
+	return n >= 0 ? n : write_slowly(t, fd, &one, deadline, n);
 }
 
 ssize_t

@@ -11,6 +11,8 @@
 
 #include "io/call.h"
 
+#include "base/kernel.h"
+
 /* These look at once and never wait, by recv(2). */
 #define LOOKS	(MSG_DONTWAIT | MSG_ERRQUEUE | MSG_OOB)
 
@@ -50,27 +52,49 @@ do_recv(struct nur_call *c, enum nur_way way)
 	return recv(c->fd, c->buf, c->len, c->flags | MSG_DONTWAIT);
 }
 
-ssize_t
-nursery_recv(struct nursery_token *t, int fd, void *buf, size_t len,
-    int flags, int64_t deadline)
+static ssize_t
+recv_all(struct nur_call *c)
+{
+	ssize_t n = nur_call_run(c), done = n;
+
+	while (n > 0 && (size_t)n < c->len && more_comes(c)) {
+		c->buf = (char *)c->buf + n;
+		c->len -= (size_t)n;
+		n = nur_call_run(c);
+		done += n > 0 ? n : 0;
+	}
+	return done;
+}
+
+/* Not in the quick way's frame; `tried` is what that gave, unless 0. */
+__attribute__((noinline)) static ssize_t
+recv_slowly(struct nursery_token *t, int fd, void *buf, size_t len, int flags,
+    int64_t deadline, ssize_t tried)
 {
 	struct nur_call c = { .token = t, .deadline = deadline,
 		.op = NUR_OP_RECV, .fd = fd, .events = POLLIN,
 		.fn = do_recv, .buf = buf, .len = len,
 		.flags = flags & ~MSG_WAITALL, .pollable = true,
 		.once = (flags & LOOKS) != 0 };
-	ssize_t n = nur_call_run(&c);
-	size_t done = n > 0 ? (size_t)n : 0;
 
-	if (!waits_for_all(flags))
-		return n;
-	while (n > 0 && done < len && more_comes(&c)) {
-		c.buf = (char *)buf + done;
-		c.len = len - done;
-		n = nur_call_run(&c);
-		done += n > 0 ? (size_t)n : 0;
-	}
-	return done > 0 ? (ssize_t)done : n;
+	if (tried != 0)
+		return nur_call_go_on(&c, tried);
+	return waits_for_all(flags) ? recv_all(&c) : nur_call_run(&c);
+}
+
+NUR_QUICK ssize_t
+nursery_recv(struct nursery_token *t, int fd, void *buf, size_t len,
+    int flags, int64_t deadline)
+{
+	struct nur_quick q;
+	ssize_t n;
+
+	if ((flags & MSG_WAITALL) != 0 || !nur_quick_begin(&q, t, NUR_OP_RECV,
+	    fd))
+		return recv_slowly(t, fd, buf, len, flags, deadline, 0);
+	n = nur_kernel_recv(fd, buf, len, flags | MSG_DONTWAIT);
+	nur_quick_end(&q);
+	return n >= 0 ? n : recv_slowly(t, fd, buf, len, flags, deadline, n);
 }
 
 static ssize_t
@@ -81,9 +105,9 @@ do_send(struct nur_call *c, enum nur_way way)
 	    MSG_NOSIGNAL);
 }
 
-ssize_t
-nursery_send(struct nursery_token *t, int fd, const void *buf, size_t len,
-    int flags, int64_t deadline)
+__attribute__((noinline)) static ssize_t
+send_slowly(struct nursery_token *t, int fd, const void *buf, size_t len,
+    int flags, int64_t deadline, ssize_t tried)
 {
 	struct nur_call c = { .token = t, .deadline = deadline,
 		.op = NUR_OP_SEND, .fd = fd, .events = POLLOUT,
@@ -91,7 +115,21 @@ nursery_send(struct nursery_token *t, int fd, const void *buf, size_t len,
 		.flags = flags, .pollable = true,
 		.once = (flags & MSG_DONTWAIT) != 0 };
 
-	return nur_call_run(&c);
+	return tried != 0 ? nur_call_go_on(&c, tried) : nur_call_run(&c);
+}
+
+NUR_QUICK ssize_t
+nursery_send(struct nursery_token *t, int fd, const void *buf, size_t len,
+    int flags, int64_t deadline)
+{
+	struct nur_quick q;
+	ssize_t n;
+
+	if (!nur_quick_begin(&q, t, NUR_OP_SEND, fd))
+		return send_slowly(t, fd, buf, len, flags, deadline, 0);
+	n = nur_kernel_send(fd, buf, len, flags | MSG_DONTWAIT | MSG_NOSIGNAL);
+	nur_quick_end(&q);
+	return n >= 0 ? n : send_slowly(t, fd, buf, len, flags, deadline, n);
 }
 
 /* ---- messages ---- */

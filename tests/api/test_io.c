@@ -1034,6 +1034,64 @@ START_TEST(test_io_regular_files_and_devices)
 }
 END_TEST
 
+/* Calls that suit what a number was when it was last used; then it is
+ * something else. */
+static void
+pass_a_byte(struct nursery_token *t, int from, int to)
+{
+	int64_t by = nursery_after(NURSERY_SECOND);
+	char byte = 'a', got = 0;
+
+	ck_assert_int_eq(nursery_write(t, to, &byte, 1, by), 1);
+	ck_assert_int_eq(nursery_read(t, from, &got, 1, by), 1);
+	ck_assert_int_eq(got, 'a');
+}
+
+START_TEST(test_io_numbers_are_used_again)
+{
+	struct nursery_token *t = new_token(NULL);
+	int many[64][2], pair[2], round;
+
+	for (round = 0; round < 6; round++) {
+		ck_assert_int_eq(round % 2 == 0 ? pipe(pair) :
+		    socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+		pass_a_byte(t, pair[0], pair[1]);
+		pass_a_byte(t, pair[0], pair[1]);
+		close(pair[0]);
+		close(pair[1]);
+	}
+	/* More than are remembered, in turns. */
+	for (round = 0; round < 64; round++)
+		ck_assert_int_eq(round % 3 == 0 ? pipe(many[round]) :
+		    socketpair(AF_UNIX, SOCK_STREAM, 0, many[round]), 0);
+	for (round = 0; round < 64 * 10; round++)
+		pass_a_byte(t, many[round % 64][0], many[round % 64][1]);
+	for (round = 0; round < 64; round++) {
+		close(many[round][0]);
+		close(many[round][1]);
+	}
+	nursery_token_unref(t);
+}
+END_TEST
+
+/* A read without room takes nothing from a socket. */
+START_TEST(test_io_read_of_nothing_leaves_the_datagram)
+{
+	struct nursery_token *t = new_token(NULL);
+	char byte = 0;
+	int s[2];
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_DGRAM, 0, s), 0);
+	ck_assert_int_eq(nursery_write(t, s[1], "d", 1, NURSERY_NEVER), 1);
+	ck_assert_int_eq(nursery_read(t, s[0], &byte, 0, NURSERY_NEVER), 0);
+	ck_assert_int_eq(nursery_read(t, s[0], &byte, 1, NURSERY_NEVER), 1);
+	ck_assert_int_eq(byte, 'd');
+	close(s[0]);
+	close(s[1]);
+	nursery_token_unref(t);
+}
+END_TEST
+
 /* ---- errors come through as they are ---- */
 
 START_TEST(test_io_bad_descriptor_is_ebadf)
@@ -1252,6 +1310,8 @@ main(void)
 	    test_io_connect_to_a_full_unix_listener_does_not_pretend);
 	tcase_add_test(c, test_io_sendfile_moves_offset_or_position);
 	tcase_add_test(c, test_io_regular_files_and_devices);
+	tcase_add_test(c, test_io_numbers_are_used_again);
+	tcase_add_test(c, test_io_read_of_nothing_leaves_the_datagram);
 	tcase_add_test(c, test_io_bad_descriptor_is_ebadf);
 	tcase_add_test(c, test_io_errors_of_the_system_come_through);
 	tcase_add_test(c, test_io_no_call_raises_sigpipe);
