@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 
+#include "base/kernel.h"
 #include "base/sync.h"
 #include "base/sys.h"
 
@@ -61,11 +62,16 @@ nur_ppoll(struct pollfd *fds, nfds_t nfds, int64_t deadline,
 {
 	struct timespec left, *timeout = NULL;
 	int64_t now;
+	long n;
 
 	if (deadline != INT64_MAX) {
 		now = nur_now();
 		left = timespec_of(deadline > now ? deadline - now : 0);
 		timeout = &left;
 	}
-	return ppoll(fds, nfds, timeout, mask);
+	n = nur_kernel_ppoll(fds, nfds, timeout, mask);
+	if (n >= 0)
+		return (int)n;
+	errno = (int)-n;
+	return -1;
 }

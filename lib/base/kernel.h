@@ -13,10 +13,13 @@
 #define NUR_BASE_KERNEL_H
 
 #include <errno.h>
+#include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
@@ -113,6 +116,15 @@ nur_kernel_send(int fd, const void *buf, size_t len, int flags)
 	    0);
 }
 
+/* *timeout is lost. */
+static inline long
+nur_kernel_ppoll(struct pollfd *fds, nfds_t n, struct timespec *timeout,
+    const sigset_t *mask)
+{
+	return nur_kernel_call(SYS_ppoll, (long)fds, (long)n, (long)timeout,
+	    (long)mask, _NSIG / 8, 0);
+}
+
 #else
 
 static inline long
@@ -143,6 +155,13 @@ static inline long
 nur_kernel_send(int fd, const void *buf, size_t len, int flags)
 {
 	return nur_kernel_result(send(fd, buf, len, flags));
+}
+
+static inline long
+nur_kernel_ppoll(struct pollfd *fds, nfds_t n, struct timespec *timeout,
+    const sigset_t *mask)
+{
+	return nur_kernel_result(ppoll(fds, n, timeout, mask));
 }
 
 #endif

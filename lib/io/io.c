@@ -7,7 +7,6 @@
 #include "base/kernel.h"
 #include "base/sync.h"
 #include "base/sys.h"
-#include "base/task_id.h"
 #include "token/wait.h"
 
 #include <limits.h>
@@ -135,16 +134,23 @@ nursery_readv(struct nursery_token *t, int fd, const struct iovec *iov, int n,
 	return read_slowly(t, fd, iov, n, deadline, 0);
 }
 
-/*
- * The SIGPIPE that a write to a pipe without reader sends to this thread is
- * taken away again; one that was pending before stays.  On our own threads it
- * is blocked already, and nobody waits for it.
- */
-static ssize_t
-quietly(struct nur_call *c, ssize_t (*fn)(struct nur_call *c, bool nowait),
-    bool nowait)
+static void
+take_sigpipe(void)
 {
 	const struct timespec none = { 0, 0 };
+	sigset_t pipe_only;
+
+	(void)sigemptyset(&pipe_only);
+	(void)sigaddset(&pipe_only, SIGPIPE);
+	while (sigtimedwait(&pipe_only, NULL, &none) < 0 && errno == EINTR)
+		;
+}
+
+/* On a thread of the program; a signal that was pending before stays. */
+static ssize_t
+quietly_here(struct nur_call *c, ssize_t (*fn)(struct nur_call *c,
+    bool nowait), bool nowait)
+{
 	sigset_t pipe_only, old, pending;
 	bool blocked, was_pending = false;
 	ssize_t n;
@@ -154,19 +160,39 @@ quietly(struct nur_call *c, ssize_t (*fn)(struct nur_call *c, bool nowait),
 	(void)sigaddset(&pipe_only, SIGPIPE);
 	(void)pthread_sigmask(SIG_BLOCK, &pipe_only, &old);
 	blocked = sigismember(&old, SIGPIPE) == 1;
-	if (blocked && nur_current_task_id() == 0) {
+	if (blocked) {
 		(void)sigpending(&pending);
 		was_pending = sigismember(&pending, SIGPIPE) == 1;
 	}
 	n = fn(c, nowait);
 	error = errno;
 	if (n < 0 && error == EPIPE && !was_pending)
-		while (sigtimedwait(&pipe_only, NULL, &none) < 0 && errno ==
-		    EINTR)
-			;
+		take_sigpipe();
 	if (!blocked)
 		(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
 	errno = error;
+	return n;
+}
+
+/*
+ * The SIGPIPE that a write to a pipe without reader sends to this thread is
+ * taken away again.  On our own threads it is blocked already, and nobody
+ * waits for it.
+ */
+static ssize_t
+quietly(struct nur_call *c, ssize_t (*fn)(struct nur_call *c, bool nowait),
+    bool nowait)
+{
+	const struct nur_thr *self = nur_thr_peek();
+	ssize_t n;
+
+	if (self == NULL || !nur_thr_is_worker(self))
+		return quietly_here(c, fn, nowait);
+	n = fn(c, nowait);
+	if (n < 0 && errno == EPIPE) {
+		take_sigpipe();
+		errno = EPIPE;
+	}
 	return n;
 }
 
