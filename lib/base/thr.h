@@ -130,7 +130,10 @@ struct nur_thr {
 	/* the compute lane: sched/lane.c */
 	struct nur_deque *deque;	/* of jobs; NULL until first needed */
 	bool place;		/* atomic, written under the lane lock: may run */
-	bool called;		/* lane lock: taken out of `idle` to work */
+	bool called;		/* atomic, written under the lane lock: taken
+				 * out of `idle` to work */
+	bool given;		/* as `called`, or before the thread starts: with
+				 * jobs in its queue */
 	int64_t cpu_seen;	/* the monitor's */
 	struct nur_tally *tally;	/* of who runs jobs here, or NULL */
 	struct nur_tally spawns;	/* of who spawns from outside */

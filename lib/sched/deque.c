@@ -21,7 +21,8 @@ slot(struct nur_deque *d, uint32_t i)
 static void
 count_chains_locked(struct nur_deque *d, int change)
 {
-	nur_store_relaxed(&d->chains, nur_load_relaxed(&d->chains) +
+	/* Release: pairs with nur_deque_length(). */
+	nur_store_release(&d->chains, nur_load_relaxed(&d->chains) +
 	    (uint32_t)change);
 }
 
@@ -110,6 +111,16 @@ nur_deque_make_room(struct nur_deque *d)
 		spill(d);
 }
 
+/* D5: counted until its jobs are in the slots. */
+static void
+unpack(struct nur_deque *d, struct nur_link *first)
+{
+	(void)push_chain(d, first);
+	nur_lock(&d->lock);
+	count_chains_locked(d, -1);
+	nur_unlock(&d->lock);
+}
+
 struct nur_job *
 nur_deque_pop_slowly(struct nur_deque *d)
 {
@@ -122,14 +133,36 @@ nur_deque_pop_slowly(struct nur_deque *d)
 	if (b != nur_load_relaxed(&d->top)) {
 		job = slot(d, b - 1);
 		nur_store_release(&d->bottom, b - 1);
-	} else {
-		chain = take_chain_locked(d);
+	} else if (d->chain != NULL) {
+		chain = d->chain;
+		d->chain = chain->prev;
 	}
 	nur_unlock(&d->lock);
 	if (chain == NULL)
 		return job;
-	(void)push_chain(d, chain->next);
+	unpack(d, chain->next);
 	return JOB(chain);
+}
+
+void
+nur_deque_hand_over(struct nur_deque *d, struct nur_deque *to, unsigned most)
+{
+	struct nur_link *chain = NULL;
+	uint32_t top, end, i, count;
+
+	nur_lock(&d->lock);
+	top = end = nur_load_relaxed(&d->top);
+	count = nur_load_relaxed(&d->bottom) - top;
+	if (d->chain != NULL && count == 0)
+		chain = take_chain_locked(d);
+	else
+		end = top + ((count + 1) / 2 < most ? (count + 1) / 2 : most);
+	for (i = top; i != end; i++)
+		nur_deque_push(to, slot(d, i));
+	pass_locked(d, end);
+	nur_unlock(&d->lock);
+	if (chain != NULL)
+		(void)push_chain(to, chain);
 }
 
 bool

@@ -19,7 +19,7 @@
  * D4  When the slots are full, the oldest half of them becomes a chain: a
  *     queue of any length needs no memory but its jobs'.
  * D5  A job that was pushed can be stolen whatever its owner does: nothing
- *     is hidden.
+ *     is hidden.  Only thieves hide what they move until they are through.
  */
 #ifndef NUR_SCHED_DEQUE_H
 #define NUR_SCHED_DEQUE_H
@@ -104,6 +104,11 @@ nur_deque_pop(struct nur_deque *d)
 	return nur_load_relaxed(&d->slot[b % NUR_DEQUE_ROOM]);
 }
 
+/* Moves the oldest half, but no more than `most`, to a queue that has room
+ * and that nobody else pushes to. */
+void nur_deque_hand_over(struct nur_deque *d, struct nur_deque *to,
+    unsigned most);
+
 /* In a forked child: it is empty, and nobody holds its lock. */
 void nur_deque_forget(struct nur_deque *d);
 /* All that is left becomes chains of `to`: whether there was something. */
@@ -111,15 +116,19 @@ bool nur_deque_move_all(struct nur_deque *d, struct nur_deque *to);
 
 /* ---- anybody ---- */
 
-/* How many lie in the slots, or UINT32_MAX if there are chains; a guess. */
+/* How many lie in the slots, or UINT32_MAX if there are chains; a guess, but
+ * not 0 while there is one that nobody takes. */
 static inline uint32_t
 nur_deque_length(struct nur_deque *d)
 {
-	int32_t n = (int32_t)(nur_load_relaxed(&d->bottom) -
-	    nur_load_relaxed(&d->top));
+	int32_t n;
 
-	if (nur_load_relaxed(&d->chains) != 0)
+	/* Acquire: what is in no chain any more is in the slots, D5; pairs
+	 * with count_chains_locked(). */
+	if (nur_load_acquire(&d->chains) != 0)
 		return UINT32_MAX;
+	n = (int32_t)(nur_load_relaxed(&d->bottom) - nur_load_relaxed(
+	    &d->top));
 	return n > 0 ? (uint32_t)n : 0;
 }
 

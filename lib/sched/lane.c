@@ -21,6 +21,9 @@
 #define NUR_MOST_SEARCHES	512
 #endif
 
+#define MAPPED		8	/* queues at once */
+#define MOST_GIVEN	64	/* jobs: then who has more is stolen from */
+
 #ifndef NUR_KEPT_WORKERS	/* in the model, all threads have an end */
 #define NUR_KEPT_WORKERS	1
 #endif
@@ -34,6 +37,7 @@ static unsigned places;		/* 0: not known yet; read without, too */
 static unsigned beyond;		/* as many more: sched/monitor.c */
 static unsigned active;		/* that hold one; the searcher, too */
 static unsigned workers, parked_count;
+static unsigned unowned;	/* queues without a thread */
 static bool searching;		/* somebody, L2 */
 static bool lacks_thread;	/* none was to be had: do not try at once */
 static struct nur_link parked = { &parked, &parked };
@@ -81,14 +85,24 @@ nur_lane_places(void)
 
 /* ---- queues ---- */
 
-static size_t
-map_size(void)
+/* One that is in no list yet; a few are mapped together, as that costs as much
+ * as the first use of one. */
+static struct nur_deque *
+new_deque_locked(void)
 {
+	static struct nur_deque *next, *end;
 	size_t size = 64;
 
-	while (size < sizeof(struct nur_deque))
-		size *= 2;
-	return size;
+	if (next == end) {
+		while (size < MAPPED * sizeof *next)
+			size *= 2;
+		next = nur_map_aligned(size);
+		end = next == NULL ? NULL : next + MAPPED;
+	}
+	if (next == NULL)
+		return NULL;
+	nur_deque_init(next);
+	return next++;
 }
 
 static struct nur_deque *
@@ -96,13 +110,14 @@ unowned_locked(void)
 {
 	struct nur_deque *d = nur_load_relaxed(&first_deque);
 
-	for (; d != NULL; d = d->next)
-		if (!d->owned)
+	for (; d != NULL && unowned > 0; d = d->next)
+		if (!d->owned) {
+			unowned--;
 			return d;
-	d = nur_map_aligned(map_size());
+		}
+	d = new_deque_locked();
 	if (d == NULL)
 		return NULL;
-	nur_deque_init(d);
 	d->next = nur_load_relaxed(&first_deque);
 	/* Release: who finds it in the list finds it made. */
 	nur_store_release(&first_deque, d);
@@ -131,9 +146,10 @@ nur_lane_detach(struct nur_thr *self)
 		return;
 	self->deque = NULL;
 	if (nur_deque_move_all(d, &nobodys))
-		nur_lane_pushed();
+		nur_lane_pushed(NULL);
 	nur_lock(&nur_lane_lock);
 	d->owned = false;
+	unowned++;
 	nur_store_relaxed(&d->works, false);
 	nur_unlock(&nur_lane_lock);
 }
@@ -143,7 +159,6 @@ nur_lane_give(struct nur_job *job)
 {
 	nur_deque_give(&nobodys, job);
 }
-
 
 /* The first queue that has something, or NULL. */
 static struct nur_deque *
@@ -184,22 +199,43 @@ after(struct nur_deque *d)
 	return d->next != NULL ? d->next : nur_load_acquire(&first_deque);
 }
 
+/* L8: somebody is called if jobs lie there but for those that the caller, who
+ * has moved some, takes next. */
+static void
+moved(struct nur_thr *self, uint32_t next)
+{
+	/* Acquire: as in with_work(). */
+	struct nur_deque *d = nur_load_acquire(&first_deque);
+
+	while (d != NULL && nur_deque_length(d) <= (d == self->deque ? next :
+	    0))
+		d = d->next;
+	if (d != NULL)
+		nur_lane_pushed(self);
+}
+
 bool
 nur_lane_steal(struct nur_thr *self, nur_fits_fn *fits, const void *arg)
 {
 	struct nur_deque *d;
+	bool tried = false, stolen = false;
 
-	for (d = after(self->deque); d != self->deque; d = after(d))
-		if (nur_deque_length(d) > 0 && nur_deque_steal(d, self->deque,
-		    fits, arg) > 0)
-			return true;
-	return false;
+	for (d = after(self->deque); d != self->deque && !stolen;
+	    d = after(d)) {
+		if (nur_deque_length(d) == 0)
+			continue;
+		stolen = nur_deque_steal(d, self->deque, fits, arg) > 0;
+		tried = true;
+	}
+	if (tried)
+		moved(self, stolen);
+	return stolen;
 }
 
 /* ---- L6 ---- */
 
 /* Each worker goes on where it stopped, so that nobody's turn is missed. */
-static void
+static bool
 steal_from_outside(struct nur_thr *self)
 {
 	struct nur_deque *first = self->polled != NULL ? self->polled :
@@ -210,18 +246,23 @@ steal_from_outside(struct nur_thr *self)
 		if (nur_load_relaxed(&d->works) || nur_deque_length(d) == 0)
 			continue;
 		self->polled = d;
-		(void)nur_deque_steal(d, self->deque, NULL, NULL);
-		return;
+		return nur_deque_steal(d, self->deque, NULL, NULL) > 0;
 	} while (d != first);
+	return false;
 }
 
 void
 nur_lane_poll(struct nur_thr *self)
 {
+	bool stolen = false;
+
 	if (nur_load_relaxed(&nobodys.chains) != 0)
-		(void)nur_deque_steal(&nobodys, self->deque, NULL, NULL);
-	if (self->jobs % NUR_POLL_ALL == 0)
-		steal_from_outside(self);
+		stolen = nur_deque_steal(&nobodys, self->deque, NULL, NULL) >
+		    0;
+	if (self->jobs % NUR_POLL_ALL == 0 && steal_from_outside(self))
+		stolen = true;
+	if (stolen)
+		moved(self, 1);
 }
 
 /* ---- searching ---- */
@@ -283,7 +324,7 @@ search(struct nur_thr *self, bool called)
 
 /* ---- calling ---- */
 
-static int start_worker(void);
+static int start_worker(struct nur_thr *giver);
 
 /* L3: it is called if there is something; after nur_lane_call was set. */
 static void
@@ -291,7 +332,7 @@ call_if_needed(void)
 {
 	nur_heavy_barrier();
 	if (nur_load_relaxed(&nur_lane_call) != 0 && nur_lane_has_work())
-		nur_lane_answer();
+		nur_lane_answer(NULL);
 }
 
 static struct nur_thr *
@@ -306,27 +347,56 @@ pop_parked_locked(void)
 	return NUR_CONTAINER(l, struct nur_thr, idle);
 }
 
-void
-nur_lane_answer(void)
+/* L7: jobs of the giver go to one who does not run yet, and need not search; a
+ * thief may have been faster. */
+static void
+give(struct nur_thr *giver, struct nur_thr *to)
 {
-	struct nur_thr *thr;
+	nur_deque_hand_over(giver->deque, to->deque, MOST_GIVEN);
+	to->given = true;
+}
 
+/* One of no place who has this job only. */
+static bool
+gives_its_job(struct nur_thr *self)
+{
+	return self != NULL && self->deque != NULL && !nur_load_relaxed(
+	    &self->deque->works) && nur_deque_length(self->deque) == 1;
+}
+
+/* A worker for a place that is counted as taken already: it gets the giver's
+ * jobs, or searches.  Unlocks. */
+static void
+call_and_unlock(struct nur_thr *giver)
+{
+	struct nur_thr *thr = pop_parked_locked();
+
+	searching = giver == NULL;
+	places_changed_locked();
+	if (thr != NULL) {
+		if (giver != NULL)
+			give(giver, thr);
+		/* Release: publishes `given` and the jobs; pairs with
+		 * await_call(). */
+		nur_store_release(&thr->called, true);
+	}
+	nur_unlock(&nur_lane_lock);
+	if (thr != NULL)
+		nur_unpark(thr);
+	else
+		(void)start_worker(giver);
+}
+
+void
+nur_lane_answer(struct nur_thr *self)
+{
 	nur_lock(&nur_lane_lock);
 	if (nur_load_relaxed(&nur_lane_call) == 0) {
 		nur_unlock(&nur_lane_lock);
 		return;
 	}
 	active++;
-	searching = true;
-	places_changed_locked();
-	thr = pop_parked_locked();
-	if (thr != NULL)
-		thr->called = true;
-	nur_unlock(&nur_lane_lock);
-	if (thr != NULL)
-		nur_unpark(thr);
-	else
-		(void)start_worker();
+	call_and_unlock(gives_its_job(self) ? self : NULL);
 }
 
 /* The searcher has something now: L4. */
@@ -347,21 +417,26 @@ found(void)
 /* ---- sleeping ---- */
 
 /* In the list from now on, without a place; the monitor may have taken it
- * already. */
-static void
+ * already.  True: that has set nur_lane_call. */
+static bool
 park_begins(struct nur_thr *self, bool searched)
 {
+	bool sets;
+
 	nur_lock(&nur_lane_lock);
+	sets = nur_load_relaxed(&nur_lane_call) == 0;
 	active -= self->place;
 	nur_store_relaxed(&self->place, false);
-	self->called = false;
+	nur_store_relaxed(&self->called, false);
 	if (searched)
 		searching = false;
 	lacks_thread = false;
 	nur_list_append(&parked, &self->idle);
 	parked_count++;
 	places_changed_locked();
+	sets = sets && nur_load_relaxed(&nur_lane_call) != 0;
 	nur_unlock(&nur_lane_lock);
+	return sets;
 }
 
 /* L3: the one who is about to sleep looks again; true: he has been called, or
@@ -379,7 +454,7 @@ called_after_all(struct nur_thr *self)
 	if (called) {
 		nur_list_remove(&self->idle);
 		parked_count--;
-		self->called = true;
+		nur_store_relaxed(&self->called, true);
 		active++;
 		searching = true;
 		places_changed_locked();
@@ -406,32 +481,33 @@ retires(struct nur_thr *self)
 	return goes;
 }
 
-/* Sleeps until called: then it is the searcher, with a place.  False: it has
- * idled long enough. */
+/* False: it has idled long enough, and is not in the list any more. */
+static bool
+await_call(struct nur_thr *self, int64_t until)
+{
+	/* Acquire: pairs with call_and_unlock().  Not every wake-up is a
+	 * call. */
+	while (!nur_load_acquire(&self->called)) {
+		if (nur_park(self, until) != ETIMEDOUT)
+			continue;
+		if (retires(self))
+			return false;
+		until = NURSERY_NEVER;
+	}
+	return true;
+}
+
+/* Sleeps until called: then it has a place, and is the searcher unless it was
+ * given something.  False: it has idled long enough. */
 static bool
 sleep_till_called(struct nur_thr *self, bool searched)
 {
 	int64_t until = nur_now() + IDLE_FOR;
 
-	park_begins(self, searched);
-	if (!called_after_all(self)) {
+	if (!park_begins(self, searched) || !called_after_all(self)) {
 		nur_vacant_release(self, NULL);
-		for (;;) {
-			if (nur_park(self, until) != ETIMEDOUT) {
-				/* Not every wake-up is a call; the flag was
-				 * written before that, under the lock. */
-				nur_lock(&nur_lane_lock);
-				if (self->called) {
-					nur_unlock(&nur_lane_lock);
-					break;
-				}
-				nur_unlock(&nur_lane_lock);
-			} else if (retires(self)) {
-				return false;
-			} else {
-				until = NURSERY_NEVER;
-			}
-		}
+		if (!await_call(self, until))
+			return false;
 	}
 	nur_store_relaxed(&self->place, true);
 	return true;
@@ -459,12 +535,14 @@ static void
 worker_main(void *arg)
 {
 	struct nur_thr *self = arg;
-	bool told = nur_thr_become(self), searches = true, called = true;
+	bool told = nur_thr_become(self), searches = !self->given, called = true;
 
 	nur_store_relaxed(&self->place, true);
 	for (;;) {
-		if (searches && search(self, called)) {
-			found();
+		if (searches ? search(self, called) : self->given) {
+			if (searches)
+				found();
+			self->given = false;
 			nur_lane_run(self);
 			searches = may_search();
 			called = false;
@@ -472,7 +550,8 @@ worker_main(void *arg)
 		}
 		if (!sleep_till_called(self, searches))
 			break;
-		searches = called = true;
+		searches = !self->given;
+		called = true;
 	}
 	if (!told)
 		nur_thr_ends(self);
@@ -510,7 +589,7 @@ uncall(void)
 }
 
 static int
-start_worker(void)
+start_worker(struct nur_thr *giver)
 {
 	struct nur_thr *thr;
 	int rc = EAGAIN;
@@ -520,6 +599,8 @@ start_worker(void)
 	nur_unlock(&nur_lane_lock);
 	thr = new_worker();
 	if (thr != NULL) {
+		if (giver != NULL)
+			give(giver, thr);
 		rc = nur_thread_start(worker, thr, NUR_LANE_STACK);
 		if (rc == 0)
 			return 0;
@@ -546,10 +627,24 @@ nur_lane_begin(void)
 		places_changed_locked();
 	}
 	nur_unlock(&nur_lane_lock);
-	return begins ? start_worker() : 0;
+	return begins ? start_worker(NULL) : 0;
 }
 
 /* ---- giving the place away ---- */
+
+/* L7: the next one takes the place over, so that nur_lane_call stays as it
+ * is.  Unlocks, if so. */
+static bool
+hand_over_and_unlock(struct nur_thr *self)
+{
+	bool gives = nur_deque_length(self->deque) > 0;
+
+	if (active != places + beyond || searching || lacks_thread ||
+	    !(gives || nur_lane_has_work()))
+		return false;
+	call_and_unlock(gives ? self : NULL);
+	return true;
+}
 
 static void
 pause_here(struct nur_thr *self)
@@ -563,6 +658,8 @@ pause_here(struct nur_thr *self)
 	}
 	was_full = active >= places + beyond;
 	nur_store_relaxed(&self->place, false);
+	if (hand_over_and_unlock(self))
+		return;
 	active--;
 	lacks_thread = false;
 	places_changed_locked();
@@ -626,10 +723,11 @@ nur_lane_after_fork(void)
 	struct nur_thr *self = nur_thr_peek();
 	struct nur_deque *d = nur_load_relaxed(&first_deque);
 
-	for (; d != NULL; d = d->next) {
+	for (unowned = 0; d != NULL; d = d->next) {
 		nur_deque_forget(d);
 		d->owned = d == &nobodys || (self != NULL &&
 		    self->deque == d);
+		unowned += !d->owned;
 	}
 	active = workers = parked_count = beyond = 0;
 	searching = lacks_thread = false;

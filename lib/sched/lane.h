@@ -11,10 +11,10 @@
  *     place is free and nobody searches.
  * L3  No job lies unseen while a place is free.  Who makes a job writes it,
  *     passes the light barrier and reads `nur_lane_call`; if it is set, he
- *     calls a worker.  Who sets it, passes the heavy barrier after that and
- *     looks at all queues.  So one of the two sees the other.  While it is
- *     not set, either a worker searches, who sets it when he stops and looks
- *     again, or all places are taken, and who leaves one sets it.
+ *     calls a worker.  Whose change sets it, passes the heavy barrier after
+ *     that and looks at all queues.  So one of the two sees the other.  While
+ *     it is not set, either a worker searches, who sets it when he stops and
+ *     looks again, or all places are taken, and who leaves one sets it.
  * L4  A searcher that finds something calls the next one if there is more:
  *     workers come one after the other, and as many as there is work for.
  * L5  Who searches does not take a single job at once that was pushed just
@@ -22,6 +22,14 @@
  * L6  A worker that never searches, for it has so much of its own, takes now
  *     and then what others than workers have pushed: who is no worker may
  *     wait for it without running it.
+ * L7  Who has jobs for the one he calls puts them into that one's queue: no
+ *     search, and no heavy barrier, comes before the first of them.  An
+ *     outsider gives his only job; a worker that blocks, its place and what
+ *     its queue holds, or, when that is nothing but others have some, the
+ *     search.
+ * L8  While a thief moves jobs, nobody sees them, and what does not fit lies
+ *     there again after that; so a thief who is not the searcher does then as
+ *     who pushes does, L3.
  */
 #ifndef NUR_SCHED_LANE_H
 #define NUR_SCHED_LANE_H
@@ -46,8 +54,8 @@ int nur_lane_begin(void);
 struct nur_deque *nur_lane_attach(struct nur_thr *self);
 /* Puts a job into no thread's queue. */
 void nur_lane_give(struct nur_job *job);
-/* L3: somebody is called. */
-void nur_lane_answer(void);
+/* L3: somebody is called, by one who has just pushed. */
+void nur_lane_answer(struct nur_thr *self);
 /* L6: called after each job. */
 #define NUR_POLL_EVERY	64	/* jobs: then what no thread's queue holds */
 #define NUR_POLL_ALL	1024	/* jobs: then what no worker's holds */
@@ -70,11 +78,11 @@ void nur_lane_after_fork(void);
 
 /* L3, after a push. */
 static inline void
-nur_lane_pushed(void)
+nur_lane_pushed(struct nur_thr *self)
 {
 	nur_light_barrier();
 	if (nur_load_relaxed(&nur_lane_call) != 0)
-		nur_lane_answer();
+		nur_lane_answer(self);
 }
 
 /* From a thread that has its queue, or from any. */
@@ -85,7 +93,7 @@ nur_lane_push(struct nur_thr *self, struct nur_job *job)
 		nur_deque_push(self->deque, job);
 	else
 		nur_lane_give(job);
-	nur_lane_pushed();
+	nur_lane_pushed(self);
 }
 
 /* After a job of one who `works`: the monitor may have taken the place, L1. */

@@ -545,7 +545,7 @@ nur_light_run_mine(struct nur_thr *self, struct nur_tally *y,
 			return;
 		if (job->nursery != n) {
 			nur_deque_push(self->deque, job);
-			nur_lane_pushed();
+			nur_lane_pushed(self);
 			return;
 		}
 		if (!run(self, (struct nursery_task *)job))

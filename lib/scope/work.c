@@ -152,7 +152,7 @@ pop_member(struct nur_thr *self, const struct wait *w)
 	if (job == NULL || fits(job, w))
 		return job;
 	nur_deque_push(self->deque, job);
-	nur_lane_pushed();
+	nur_lane_pushed(self);
 	return NULL;
 }
 

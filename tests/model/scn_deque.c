@@ -176,6 +176,46 @@ deque_chain(void)
 	end((int)NUR_DEQUE_ROOM + 1);
 }
 
+static void
+sees_work(void *unused)
+{
+	(void)unused;
+	MODEL_ASSERT(nur_deque_length(&own) > 0);
+}
+
+/* D5: while the owner takes one of a chain, the others are seen. */
+static void
+deque_unpacked(void)
+{
+	struct model_thread *t;
+	int i;
+
+	begin();
+	push(0, (int)NUR_DEQUE_ROOM + 1);
+	for (i = 0; i < (int)NUR_DEQUE_ROOM / 2 + 1; i++)
+		(void)takes_one(&own);
+	t = model_start(sees_work, NULL);
+	(void)takes_one(&own);
+	model_join(t);
+	end((int)NUR_DEQUE_ROOM + 1);
+}
+
+/* A worker that blocks gives half of what it has, and a thief wants some. */
+static void
+deque_handed_over(void)
+{
+	struct model_thread *t;
+
+	begin();
+	push(0, 3);
+	t = model_start(thief, &spoils[0]);
+	nur_deque_hand_over(&own, &spoils[1], 2);
+	(void)takes_one(&own);
+	model_join(t);
+	(void)take_all(&spoils[1]);
+	end(3);
+}
+
 /* The thief wants some of them only, gives back what it had claimed, and
  * looks at none that the owner has. */
 static bool
@@ -362,11 +402,15 @@ lane_members_spawn(void)
 static void
 lane_idle_worker_leaves(void)
 {
+	uint64_t threads, idle;
+
 	open_with(NURSERY_NO_HELP);
 	let_worker_sleep();
 	spawn_marks(1);
 	MODEL_ASSERT(nursery_close(&n) == 0);
 	MODEL_ASSERT(marks[0] == 1);
+	nur_lane_counts(&threads, &idle);
+	MODEL_ASSERT(idle <= threads);
 }
 
 /* ---- who spawns from outside ---- */
@@ -587,6 +631,47 @@ lane_place_is_given_away(void)
 	close_with_marks(3);
 }
 
+/* The last one is pushed just when they block. */
+static void
+lane_place_is_left(void)
+{
+	open_with(NURSERY_NO_HELP);
+	let_worker_sleep();
+	MODEL_ASSERT(nursery_spawn(n, await_the_gate, &marks[0]) == 0);
+	MODEL_ASSERT(nursery_spawn(n, await_the_gate, &marks[1]) == 0);
+	model_pause();
+	MODEL_ASSERT(nursery_spawn(n, open_the_gate, &marks[2]) == 0);
+	close_with_marks(3);
+}
+
+static int
+spawn_and_await(struct nursery_token *token, void *arg)
+{
+	MODEL_ASSERT(nursery_spawn(nursery_current(), open_the_gate,
+	    &marks[1]) == 0);
+	model_pause();
+	return await_the_gate(token, arg);
+}
+
+/* Who waits for a nursery looks at a job that is not for him just when the
+ * other worker looks whether there is something left for it. */
+static void
+lane_looked_at(void)
+{
+	struct nursery *m;
+	struct nursery_attr attr = NURSERY_ATTR_INIT;
+
+	open_with(NURSERY_NO_HELP);
+	let_worker_sleep();
+	MODEL_ASSERT(nursery_spawn(n, spawn_and_await, &marks[0]) == 0);
+	attr.lane = NURSERY_COMPUTE;
+	MODEL_ASSERT(nursery_open(&m, &attr) == 0);
+	MODEL_ASSERT(nursery_spawn(m, mark, &marks[2]) == 0);
+	model_pause();
+	MODEL_ASSERT(nursery_close(&m) == 0);
+	close_with_marks(3);
+}
+
 /* ---- tasks with a record ---- */
 
 static void
@@ -697,6 +782,9 @@ const struct scenario deque_scenarios[] = {
 	    3, -1 },
 	{ "deque-chain", deque_chain, { 0 },
 	    { "one stolen", "many stolen" }, 3, -1 },
+	{ "deque-unpacked", deque_unpacked, { 0 }, { NULL }, 3, -1 },
+	{ "deque-handed-over", deque_handed_over, { 0 },
+	    { "nothing stolen", "one stolen" }, 3, -1 },
 	{ "deque-fits", deque_fits, { 0 }, { "one stolen" }, 3, -1 },
 	{ "deque-moved", deque_moved, { 0 },
 	    { "nothing stolen", "one stolen" }, 3, -1 },
@@ -711,7 +799,7 @@ const struct scenario deque_scenarios[] = {
 	{ "lane-members-spawn", lane_members_spawn, { 0 },
 	    { "opener ran it", "worker ran it" }, 1, 2 },
 	{ "lane-idle-worker-leaves", lane_idle_worker_leaves,
-	    { .early = 1 }, { "worker ran it" }, 1, 1 },
+	    { .early = 1 }, { "worker ran it" }, 2, 2 },
 	{ "lane-outsider-and-close", lane_outsider_and_close, { 0 },
 	    { "accepted", "shut down" }, 1, 2 },
 	{ "lane-two-spawners", lane_two_spawners, { 0 },
@@ -726,6 +814,8 @@ const struct scenario deque_scenarios[] = {
 	    { "refused", "ran", "discarded" }, 1, 2 },
 	{ "lane-place-is-given-away", lane_place_is_given_away, { 0 },
 	    { NULL }, 1, 1 },
+	{ "lane-place-is-left", lane_place_is_left, { 0 }, { NULL }, 1, 1 },
+	{ "lane-looked-at", lane_looked_at, { 0 }, { NULL }, 1, 1 },
 	{ "lane-join", lane_join, { 0 }, { NULL }, 1, 2 },
 	{ "lane-self", lane_self, { 0 }, { NULL }, 1, 2 },
 	{ "lane-look", lane_look, { 0 }, { "seen" }, 1, 2 },
