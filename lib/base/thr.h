@@ -89,7 +89,7 @@ struct nur_tally {
 struct nur_fd_seen {
 	int fd;
 	bool no_socket;
-	uint8_t others;		/* that had to do without the slot */
+	uint8_t others;		/* that have to do without the slot yet */
 };
 
 struct nur_thr {

@@ -125,10 +125,12 @@ nur_fd_maybe_socket(struct nur_thr *self, int fd)
 	struct nur_fd_seen *s = &self->fd_seen[(unsigned)fd % NUR_FDS_SEEN];
 
 	if (s->fd != fd) {
-		if (s->others++ < NUR_FD_REMEMBERED)
+		if (s->others > 0) {
+			s->others--;
 			return false;
+		}
 		s->fd = fd;
-		s->others = 0;
+		s->others = NUR_FD_REMEMBERED;
 		s->no_socket = false;
 	}
 	return !s->no_socket;
