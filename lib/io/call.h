@@ -29,8 +29,6 @@
 
 #include <errno.h>
 
-#define NUR_FD_REMEMBERED	64	/* uses of others that share the slot */
-
 enum nur_way {
 	NUR_NOWAIT,	/* must not block: EAGAIN, or ENOTSUP: cannot promise */
 	NUR_MAY_BLOCK	/* inside an interrupt region: EINTR when broken */
@@ -111,8 +109,12 @@ nur_quick_end(const struct nur_quick *q)
 {
 	nur_op_leave(q->self, q->before);
 }
+
 /* True if the descriptor has O_NONBLOCK. */
 bool nur_fd_nonblocking(int fd);
+
+#define NUR_FD_REMEMBERED	64	/* uses of others that share the slot */
+
 /*
  * Whether the descriptor may be a socket: of one not seen lately, yes.  For
  * those there are calls that are cheaper than the ones for any descriptor,
