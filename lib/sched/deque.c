@@ -34,15 +34,24 @@ add_chain_locked(struct nur_deque *d, struct nur_link *first)
 	count_chains_locked(d, 1);
 }
 
+/* The newest, or NULL; it is counted still. */
 static struct nur_link *
-take_chain_locked(struct nur_deque *d)
+unlink_chain_locked(struct nur_deque *d)
 {
 	struct nur_link *first = d->chain;
 
-	if (first == NULL)
-		return NULL;
-	d->chain = first->prev;
-	count_chains_locked(d, -1);
+	if (first != NULL)
+		d->chain = first->prev;
+	return first;
+}
+
+static struct nur_link *
+take_chain_locked(struct nur_deque *d)
+{
+	struct nur_link *first = unlink_chain_locked(d);
+
+	if (first != NULL)
+		count_chains_locked(d, -1);
 	return first;
 }
 
@@ -133,9 +142,8 @@ nur_deque_pop_slowly(struct nur_deque *d)
 	if (b != nur_load_relaxed(&d->top)) {
 		job = slot(d, b - 1);
 		nur_store_release(&d->bottom, b - 1);
-	} else if (d->chain != NULL) {
-		chain = d->chain;
-		d->chain = chain->prev;
+	} else {
+		chain = unlink_chain_locked(d);
 	}
 	nur_unlock(&d->lock);
 	if (chain == NULL)
