@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Tells AddressSanitizer, valgrind and the model which slots are free. */
+/* Tells AddressSanitizer, valgrind and the model which slots are free, and
+ * LeakSanitizer where slots are. */
 #ifndef NUR_BASE_POISON_H
 #define NUR_BASE_POISON_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 
 /*
  * nur_kept and nur_kept_no_more speak of slots in a thread's magazine, which
@@ -61,6 +63,32 @@
 #define nur_kept_no_more(p, n)	((void)(p), (void)(n))
 
 #endif /* NUR_MODEL */
+
+/*
+ * LeakSanitizer follows pointers out of the heap, the stacks and the global
+ * variables, not out of mappings it was not told of: what only an object in
+ * a slot points to would be lost to it.  A free slot is wiped, lest it hides
+ * a leak.  Weak: a program may be checked where the library is not.
+ */
+#ifdef NUR_ASAN
+#define nur_wipe(p, n)		memset((p), 0, (n))
+#else
+#define nur_wipe(p, n)		((void)(p), (void)(n))
+#endif
+
+#ifdef NUR_MODEL
+#define nur_show_slots(p, n)	((void)(p), (void)(n))
+#else
+extern void __lsan_register_root_region(const void *p, size_t n)
+    __attribute__((weak));
+
+static inline void
+nur_show_slots(const void *p, size_t n)
+{
+	if (__lsan_register_root_region != NULL)
+		__lsan_register_root_region(p, n);
+}
+#endif
 
 /* Whether one of the first two looks on. */
 static inline bool

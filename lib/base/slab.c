@@ -38,6 +38,7 @@ grow_locked(struct nur_slab *s)
 
 	if (c == NULL)
 		return false;
+	nur_show_slots(c, NUR_CHUNK_SIZE);
 	c->slab = s;
 	c->generation = nur_generation;
 	c->magic = MAGIC;
@@ -77,8 +78,10 @@ take_locked(struct nur_slab *s)
 static void
 give_locked(struct nur_slab *s, void *obj)
 {
-	if (!stable(s))
+	if (!stable(s)) {
 		nur_unpoison(obj, s->size);
+		nur_wipe(obj, s->size);
+	}
 	((void **)obj)[1] = s->free;
 	s->free = obj;
 	if (!stable(s))

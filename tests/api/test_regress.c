@@ -3,6 +3,7 @@
 #include "support.h"
 
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -356,6 +357,29 @@ START_TEST(test_adopted_nursery_waits_for_what_the_first_opener_left_inside)
 }
 END_TEST
 
+static struct nursery_token *kept_for_good;
+
+static int
+keep_a_token_with_a_view(void *arg)
+{
+	int fd;
+
+	(void)arg;
+	if (nursery_token_new(&kept_for_good, NULL) != 0 ||
+	    nursery_token_fd(kept_for_good, &fd) != 0)
+		return 1;
+	/* Not _exit: LeakSanitizer looks for leaks here. */
+	exit(0);
+}
+
+/* Nothing is lost that a token points to: so is a token that a thread of the
+ * library has not let go of yet. */
+START_TEST(test_token_that_lives_at_exit_is_no_leak)
+{
+	ck_assert_int_eq(in_child(keep_a_token_with_a_view, NULL), 0);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -378,6 +402,7 @@ main(void)
 	tcase_add_test(c,
 	    test_close_tells_a_cancel_with_etimedout_from_the_deadline);
 	tcase_add_test(c, test_blocking_pairs_nest_in_the_dump);
+	tcase_add_test(c, test_token_that_lives_at_exit_is_no_leak);
 	tcase_add_test(c,
 	    test_adopted_nursery_waits_for_what_the_first_opener_left_inside);
 	suite_add_tcase(s, c);
