@@ -102,24 +102,35 @@ nur_inherited(const void *obj)
 	    &nur_generation);
 }
 
-/* Get and put for one who has the thread's magazine of the slab at hand. */
+/* Get and put for one who has the thread's magazine of the slab at hand, and
+ * gives back nothing that was inherited. */
+static inline bool
+nur_slab_has_ready(const struct nur_magazine *m)
+{
+	return m->count != 0 && nur_fault_hook == NULL;
+}
+
+static inline void *
+nur_slab_take_ready(struct nur_slab *s, struct nur_magazine *m)
+{
+	void *obj = m->slot[--m->count];
+
+	(void)s;	/* few builds need it */
+	nur_kept_no_more(obj, s->size);
+	return obj;
+}
+
 static inline void *
 nur_slab_get_from(struct nur_slab *s, struct nur_magazine *m)
 {
-	void *obj;
-
-	if (m->count == 0 || nur_fault_hook != NULL)
-		return nur_slab_get(s);
-	obj = m->slot[--m->count];
-	nur_kept_no_more(obj, s->size);
-	return obj;
+	return nur_slab_has_ready(m) ? nur_slab_take_ready(s, m) :
+	    nur_slab_get(s);
 }
 
 static inline void
 nur_slab_put_into(struct nur_slab *s, struct nur_magazine *m, void *obj)
 {
-	if (m->count == NUR_MAGAZINE || !nur_keep_ready ||
-	    nur_inherited(obj)) {
+	if (m->count == NUR_MAGAZINE || !nur_keep_ready) {
 		nur_slab_put(s, obj);
 		return;
 	}

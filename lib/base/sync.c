@@ -44,20 +44,6 @@ register_membarrier(void)
 }
 
 void
-nur_full_fence(void)
-{
-#ifdef __SANITIZE_THREAD__
-	uint32_t nothing = 0;
-
-	/* ThreadSanitizer knows no fences; this orders as much on the machines
-	 * that it runs on. */
-	(void)__atomic_exchange_n(&nothing, 1, __ATOMIC_SEQ_CST);
-#else
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-#endif
-}
-
-void
 nur_heavy_barrier(void)
 {
 	if (!nur_asymmetric)

@@ -89,7 +89,20 @@ int nur_thread_start(nur_thread_fn *fn, void *arg, size_t stack_size);
  */
 extern bool nur_asymmetric __attribute__((visibility("hidden")));
 void nur_heavy_barrier(void);
-void nur_full_fence(void);
+
+static inline void
+nur_full_fence(void)
+{
+#ifdef __SANITIZE_THREAD__
+	uint32_t nothing = 0;
+
+	/* ThreadSanitizer knows no fences; this orders as much on the machines
+	 * that it runs on. */
+	(void)__atomic_exchange_n(&nothing, 1, __ATOMIC_SEQ_CST);
+#else
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+#endif
+}
 
 static inline void
 nur_light_barrier(void)

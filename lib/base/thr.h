@@ -110,7 +110,7 @@ struct nur_thr {
 	/* the thread's own; read, too, by who has a callback of it to run */
 	void (*wake)(struct nur_thr *self);	/* NULL: nur_unpark() does */
 	/* the thread's own */
-	struct nursery_task *task;	/* that runs here; atomic: E5 */
+	struct nursery_task *task;	/* that runs here; atomic */
 	unsigned blocking;	/* pairs of io/blocking.c that are open */
 	bool blocking_paused;	/* the outermost of them gave a place away */
 	size_t stack_size;	/* 0: not a thread of the pool */
@@ -118,7 +118,6 @@ struct nur_thr {
 	uint64_t next_id, last_id;	/* of tasks: scope/task.c */
 	struct nur_link opened;	/* nurseries open in this thread, newest last */
 	uint32_t nest_seq;	/* atomic: changes with `opened` */
-	uint32_t shares;	/* atomic: of `opened`, that became shared */
 	uint32_t spare_count;
 	struct nursery *spare[NUR_SPARES];
 	struct nur_magazine magazine[NUR_SLAB_KINDS];

@@ -65,20 +65,31 @@ void nur_deque_init(struct nur_deque *d);
 void nur_deque_make_room(struct nur_deque *d);
 struct nur_job *nur_deque_pop_slowly(struct nur_deque *d);
 
+static inline bool
+nur_deque_has_room(const struct nur_deque *d)
+{
+	return nur_load_relaxed(&d->bottom) - d->freed_seen < NUR_DEQUE_ROOM;
+}
+
+/* Into a queue that has room. */
 static inline void
-nur_deque_push(struct nur_deque *d, struct nur_job *job)
+nur_deque_put(struct nur_deque *d, struct nur_job *job)
 {
 	uint32_t b = nur_load_relaxed(&d->bottom);
 
-	if (b - d->freed_seen >= NUR_DEQUE_ROOM) {
-		nur_deque_make_room(d);
-		b = nur_load_relaxed(&d->bottom);
-	}
 	nur_store_relaxed(&d->slot[b % NUR_DEQUE_ROOM], job);
 	/* Relaxed: only a hint. */
 	nur_store_relaxed(&d->pushes, nur_load_relaxed(&d->pushes) + 1);
 	/* Release: publishes the job; pairs with the thief's acquire. */
 	nur_store_release(&d->bottom, b + 1);
+}
+
+static inline void
+nur_deque_push(struct nur_deque *d, struct nur_job *job)
+{
+	if (!nur_deque_has_room(d))
+		nur_deque_make_room(d);
+	nur_deque_put(d, job);
 }
 
 /* The newest, or NULL; then a thief may have been choosing, and what it left

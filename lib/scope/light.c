@@ -333,18 +333,19 @@ enter_slowly(struct nur_thr *self, struct nursery *n)
 static inline int
 enter(struct nur_thr *self, struct nursery *n)
 {
-	struct nur_tally *y = self->tally;
+	struct nur_tally *y;
 
 	if (nur_token_level(&n->token) != NURSERY_LIVE)
 		return enter_slowly(self, n);
+	if (nur_light_is_mine(self, n) && count_mine(self, n,
+	    &n->mine.spawned))
+		return 0;
+	y = self->tally;
 	if (y != NULL && y->nursery == n) {
 		y->balance++;
 		y->spawned++;
 		return 0;
 	}
-	if (nur_light_is_mine(self, n) && count_mine(self, n,
-	    &n->mine.spawned))
-		return 0;
 	return count_spawned(self, n) ? 0 : enter_slowly(self, n);
 }
 
@@ -362,9 +363,9 @@ init(struct nursery_task *t, struct nursery *n, nursery_fn *fn, void *arg)
 }
 
 int
-nur_light_spawn(struct nursery *n, nursery_fn *fn, void *arg)
+nur_light_spawn(struct nur_thr *self, struct nursery *n, nursery_fn *fn,
+    void *arg)
 {
-	struct nur_thr *self = nur_thr_self();
 	struct nursery_task *t = self == NULL ? NULL : nur_slab_get_from(
 	    &light_slab, &self->magazine[NUR_SLAB_LIGHT]);
 	int rc;
@@ -380,6 +381,27 @@ nur_light_spawn(struct nursery *n, nursery_fn *fn, void *arg)
 		return rc;
 	}
 	nur_lane_push(self, (struct nur_job *)t);
+	return 0;
+}
+
+/* Few loads and stores, and, so that no register is saved, no call but in
+ * place of the return. */
+int
+nur_light_spawn_mine(struct nur_thr *self, struct nursery *n, nursery_fn *fn,
+    void *arg)
+{
+	struct nur_magazine *m = &self->magazine[NUR_SLAB_LIGHT];
+	struct nur_deque *d = self->deque;
+	struct nursery_task *t;
+
+	if (!nur_slab_has_ready(m) || d == NULL || !nur_deque_has_room(d) ||
+	    nur_token_level(&n->token) != NURSERY_LIVE || !count_mine(self, n,
+	    &n->mine.spawned))
+		return nur_light_spawn(self, n, fn, arg);
+	t = nur_slab_take_ready(&light_slab, m);
+	init(t, n, fn, arg);
+	nur_deque_put(d, (struct nur_job *)t);
+	nur_lane_pushed(self);
 	return 0;
 }
 
@@ -465,7 +487,8 @@ nur_light_present(struct nur_thr *self)
 		copy_whole(whole, t);
 		nur_nest_host_moved(self, t, whole);
 		nur_store_release(&self->task, whole);
-		put(self, t);
+		if (!nur_inherited(t))
+			put(self, t);
 		t = whole;
 	}
 	nur_store_relaxed(&t->since, nur_now());
@@ -494,7 +517,6 @@ static inline bool
 run(struct nur_thr *self, struct nursery_task *t)
 {
 	const struct nur_link *newest = self->opened.prev;
-	struct nursery_task *before = self->task;
 	unsigned blocking = self->blocking;
 	uint32_t generation = nur_load_relaxed(&nur_generation);
 	int result;
@@ -504,7 +526,7 @@ run(struct nur_thr *self, struct nursery_task *t)
 		return false;
 	}
 	self->blocking = 0;
-	identify(self, t, before);
+	identify(self, t, self->task);
 	/* Release: W7. */
 	nur_store_release(&self->task, t);
 	result = t->fn(t->token, t->arg);
@@ -518,7 +540,7 @@ run(struct nur_thr *self, struct nursery_task *t)
 	}
 	if (result != 0)
 		failed(t, result);
-	nur_store_relaxed(&self->task, before);
+	nur_store_relaxed(&self->task, nur_light_before(t));
 	self->blocking = blocking;
 	put(self, t);
 	return true;
@@ -539,7 +561,7 @@ nur_light_run_mine(struct nur_thr *self, struct nur_tally *y,
 {
 	struct nur_job *job;
 
-	while (nur_nest_has_tasks(n)) {
+	do {
 		job = nur_deque_pop(self->deque);
 		if (job == NULL)
 			return;
@@ -554,7 +576,7 @@ nur_light_run_mine(struct nur_thr *self, struct nur_tally *y,
 		if (!count_mine(self, n, &n->mine.ended))
 			tell(n, UINT64_MAX);
 		nur_lane_job_done(self, y->works);
-	}
+	} while (nur_nest_has_tasks(n));
 }
 
 /* ---- seen from elsewhere ---- */

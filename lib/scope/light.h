@@ -16,8 +16,12 @@
 
 /* Whether n's plain tasks can be light; for one that is being opened. */
 bool nur_light_possible(const struct nursery *n);
-/* Spawns one. */
-int nur_light_spawn(struct nursery *n, nursery_fn *fn, void *arg);
+/* Spawns one; self may be NULL: there was no memory for a record. */
+int nur_light_spawn(struct nur_thr *self, struct nursery *n, nursery_fn *fn,
+    void *arg);
+/* The same into one of self's own (nur_light_is_mine). */
+int nur_light_spawn_mine(struct nur_thr *self, struct nursery *n,
+    nursery_fn *fn, void *arg);
 /* Spawns t, which has a whole block; it is gone if refused. */
 int nur_light_submit(struct nursery_task *t);
 /* A light task that somebody asks for by its handle has a whole block from
@@ -58,8 +62,8 @@ void nur_light_run_begins(struct nur_tally *y, struct nursery *n);
 void nur_light_run_ends(struct nur_tally *y);
 void nur_light_run(struct nur_thr *self, struct nur_tally *y,
     struct nursery_task *t);
-/* The opener of a private n runs its own newest, as long as they are n's.  The
- * tally around them says nothing of them, W8, but that jobs are run here. */
+/* The opener of a private n runs its own newest, as long as n has any and they
+ * are n's; it has one.  The tally around them says nothing of them, W8, but that jobs are run here. */
 void nur_light_run_mine(struct nur_thr *self, struct nur_tally *y,
     struct nursery *n);
 

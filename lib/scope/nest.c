@@ -16,16 +16,15 @@
  * E3  It becomes shared, by any thread and for good, before anything else is
  *     done with it: by a user of it, who has been given a reference or is
  *     ordered before the close; by the thief of one of its tasks, for which
- *     the close waits; by a raise of something around it, E6.
+ *     the close waits; by a raise of something around it, E5.
  * E4  A thread changes its list of open nurseries as scope/look.c says: others
  *     read it and what is in it during a look.
- * E5  `mine.around` is the nearest shared nursery around n, as long as none of
- *     its opener's became shared (`shares` of the thread).
- * E6  After a raise has returned, the word of a private nursery with
- *     mine.counts is at least at the level of the nearest shared one.  When
- *     the raise has written all words in the tree it looks at the lists, and
- *     shares what stands below such a word.  What is not in the lists then
- *     is opened after that, by one who sees the words.
+ * E5  A private nursery with mine.counts is below no raise that has returned.
+ *     When a raise has written all words in the tree it looks at the lists,
+ *     and shares what stands below such a word.  What is not in the lists then
+ *     is opened after that: by one who sees the words, and shares it at once;
+ *     or inside a private one with mine.counts, so below none.  Hence who
+ *     finds one private while it changes its list need not ask above it.
  */
 #include "config.h"
 
@@ -46,25 +45,24 @@ end_change(struct nur_thr *self)
 	    &self->nest_seq) + 1);
 }
 
-__attribute__((noinline)) static void
-wait_for_look(struct nur_thr *self)
-{
-	do {
-		end_change(self);
-		nur_look_await();
-		nur_store_relaxed(&self->nest_seq, nur_load_relaxed(
-		    &self->nest_seq) + 1);
-	} while (nur_look_goes_on());
-}
-
-static inline void
-begin_change(struct nur_thr *self)
+/* False: somebody looks, and no change has begun. */
+static inline bool
+try_change(struct nur_thr *self)
 {
 	/* Relaxed: the barrier of the look orders it. */
 	nur_store_relaxed(&self->nest_seq, nur_load_relaxed(
 	    &self->nest_seq) + 1);
-	if (nur_look_goes_on())
-		wait_for_look(self);
+	if (!nur_look_goes_on())
+		return true;
+	end_change(self);
+	return false;
+}
+
+static void
+begin_change(struct nur_thr *self)
+{
+	while (!try_change(self))
+		nur_look_await();
 }
 
 void
@@ -112,20 +110,6 @@ new_block(struct nur_thr *self)
 	return n;
 }
 
-/* E5; for the opener. */
-static const struct nursery *
-around(struct nur_thr *self, struct nursery *n)
-{
-	/* Acquire: pairs with count_share_locked(). */
-	uint32_t seen = nur_load_acquire(&self->shares);
-
-	if (n->mine.shares_seen != seen) {
-		n->mine.around = nur_nest_around(n->parent);
-		n->mine.shares_seen = seen;
-	}
-	return n->mine.around;
-}
-
 /* Whether plain tasks of n can be light and private, but for its level. */
 static bool
 may_have_tasks(const struct nur_thr *self, const struct nursery *n,
@@ -138,89 +122,141 @@ may_have_tasks(const struct nur_thr *self, const struct nursery *n,
 	    n->attr.stack_size);
 }
 
-struct nursery *
-nur_nest_open(struct nursery *parent)
+/* The change of the list has begun.  May: have tasks. */
+static inline void
+end_open(struct nur_thr *self, struct nursery *n, struct nursery *parent,
+    bool may)
 {
-	struct nur_thr *self = nur_thr_peek();
-	const struct nursery *outer;
-	struct nursery *n;
-	bool may;
-
-	if (self == NULL || !may_be_private(parent, self))
-		return NULL;
-	n = self->spare_count > 0 ? self->spare[--self->spare_count] :
-	    new_block(self);
-	if (n == NULL)
-		return NULL;
 	nur_store_relaxed(&n->host, self->task);
-	/* Acquire: as in around(); before the parent is looked at. */
-	n->mine.shares_seen = nur_load_acquire(&self->shares);
-	outer = nur_load_acquire(&parent->shared) != 0 ? parent :
-	    around(self, parent);
-	n->mine.around = outer;
-	may = may_have_tasks(self, n, parent);
 	nur_store_relaxed(&n->mine.counts, may);
 	n->parent = parent;
-	nur_opened_add(self, n);
+	nur_list_append(&self->opened, &n->opened);
+	end_change(self);
 	nur_thr_count(self, NUR_SLAB_NURSERY, 1);
-	/* E6: it hears of later raises. */
-	if (may && nur_token_level(&outer->token) != NURSERY_LIVE)
-		nur_nursery_share(n);
-	return n;
 }
 
-/* False: it was shared meanwhile. */
-static bool
-drop(struct nur_thr *self, struct nursery *n)
+static unsigned
+level_around(const struct nursery *n)
 {
+	return nur_token_level(&nur_nest_around(n)->token);
+}
+
+/* Inside any parent. */
+__attribute__((noinline)) static int
+open_slowly(struct nur_thr *self, struct nursery **out, struct nursery *parent)
+{
+	struct nursery *n = NULL;
+	bool may;
+
+	if (self != NULL && !nur_inherited(parent) && may_be_private(parent,
+	    self))
+		n = self->spare_count > 0 ? self->spare[--self->spare_count] :
+		    new_block(self);
+	if (n == NULL)
+		return nur_nursery_open_child(out, parent, NULL);
+	may = may_have_tasks(self, n, parent);
 	begin_change(self);
+	end_open(self, n, parent, may);
+	if (may && level_around(parent) != NURSERY_LIVE)
+		nur_nursery_share(n);
+	*out = n;
+	return 0;
+}
+
+/* Most are inside a private one: that takes a few stores and, so that no
+ * register is saved, no call but in place of the return. */
+int
+nur_nest_open(struct nursery **out, struct nursery *parent)
+{
+	struct nur_thr *self = nur_thr_peek();
+	struct nursery *n;
+
+	if (self == NULL || !nur_light_is_mine(self, parent) ||
+	    self->spare_count == 0 || !try_change(self))
+		return open_slowly(self, out, parent);
+	if (nur_load_acquire(&parent->shared) != 0) {	/* E5 */
+		end_change(self);
+		return open_slowly(self, out, parent);
+	}
+	n = self->spare[--self->spare_count];
+	end_open(self, n, parent, true);
+	*out = n;
+	return 0;
+}
+
+__attribute__((noinline)) static int
+give_back(struct nursery *n, int rc)
+{
+	nur_nursery_free(n);
+	return rc;
+}
+
+__attribute__((noinline)) static int
+close_after_look(struct nursery **np)
+{
+	nur_look_await();
+	return nur_nest_close(np);
+}
+
+/* One that has no tasks. */
+static inline int
+close_empty(struct nur_thr *self, struct nursery **np)
+{
+	struct nursery *n = *np;
+	int rc = 0;
+
+	/* A signal handler may have raised it. */
+	if (nur_token_level(&n->token) != NURSERY_LIVE)
+		return -1;
+	if (!try_change(self))
+		return close_after_look(np);
 	if (nur_load_acquire(&n->shared) != 0) {
 		end_change(self);
-		return false;
+		return -1;
 	}
+	if (nur_load_relaxed(&n->mine.counts) == 0 && level_around(n) >=
+	    NURSERY_CANCEL)	/* E5 */
+		rc = ECANCELED;
 	nur_list_remove(&n->opened);
 	end_change(self);
 	nur_thr_count(self, NUR_SLAB_NURSERY, -1);
 	nur_store_relaxed(&n->mine.spawned, 0);
 	nur_store_relaxed(&n->mine.ended, 0);
-	if (self->spare_count < NUR_SPARES)
-		self->spare[self->spare_count++] = n;
-	else
-		nur_nursery_free(n);
-	return true;
+	*np = NULL;
+	if (self->spare_count == NUR_SPARES)
+		return give_back(n, rc);
+	self->spare[self->spare_count++] = n;
+	return rc;
 }
 
-/* True if it has none after that, and nobody has stolen one. */
-static bool
-run_tasks(struct nur_thr *self, struct nursery *n)
+__attribute__((noinline)) static int
+close_with_tasks(struct nur_thr *self, struct nursery **np)
 {
-	if (self->deque == NULL)
-		return false;	/* there was no memory for one */
+	struct nursery *n = *np;
+
 	if (self->tally != NULL)
 		nur_light_run_mine(self, self->tally, n);
-	else
+	else if (self->deque != NULL)	/* there was memory for one */
 		nur_compute_run_mine(self, n);
-	return nur_load_acquire(&n->shared) == 0 && !nur_nest_has_tasks(n);
+	/* They may have been stolen. */
+	if (nur_load_acquire(&n->shared) != 0 || nur_nest_has_tasks(n))
+		return -1;
+	return close_empty(self, np);
 }
 
-bool
-nur_nest_close(struct nursery *n, int *out_rc)
+int
+nur_nest_close(struct nursery **np)
 {
 	struct nur_thr *self = nur_thr_peek();
-	unsigned level;
+	struct nursery *n = *np;
 
-	/* The newest only: others may have been left open inside it. */
+	/* The newest only: others may have been left open inside it.  What
+	 * was inherited is in no list of this thread's. */
 	if (nur_load_acquire(&n->shared) != 0 || nur_load_relaxed(
 	    &n->opener) != self || self->opened.prev != &n->opened)
-		return false;
-	if (nur_nest_has_tasks(n) && !run_tasks(self, n))
-		return false;
-	level = nur_token_level(&around(self, n)->token);
-	/* A signal handler may have raised it. */
-	if (nur_token_level(&n->token) != NURSERY_LIVE || !drop(self, n))
-		return false;
-	*out_rc = level >= NURSERY_CANCEL ? ECANCELED : 0;
-	return true;
+		return -1;
+	return nur_nest_has_tasks(n) ? close_with_tasks(self, np) :
+	    close_empty(self, np);
 }
 
 /* ---- becoming shared ---- */
@@ -261,17 +297,6 @@ share_one_locked(struct nursery *n, struct nursery_token *above)
 	nur_store_release(&n->shared, 1);
 }
 
-/* E5.  Registry lock held: one at a time. */
-static void
-count_share_locked(struct nursery *n)
-{
-	struct nur_thr *thr = nur_load_relaxed(&n->opener);
-
-	/* The opener is there: to close n, or to give it to another, it needs
-	 * this lock.  Release: who sees the count sees `shared`. */
-	nur_store_release(&thr->shares, nur_load_relaxed(&thr->shares) + 1);
-}
-
 void
 nur_nest_publish(struct nursery *n, struct nursery_token *above)
 {
@@ -301,7 +326,6 @@ share_locked(struct nursery *n)
 		m->parent->inner_services += m->for_service;
 		nur_unlock(&m->parent->lock);
 		share_one_locked(m, &m->parent->token);
-		count_share_locked(m);
 	}
 }
 
@@ -334,7 +358,7 @@ nur_nest_host_moved(const struct nur_thr *self, const struct nursery_task *from,
 	nur_unlock(&nur_registry_lock);
 }
 
-/* ---- raised from above: E6 ---- */
+/* ---- raised from above: E5 ---- */
 
 /* One on this list that has yet to hear, the newest; it cannot be closed. */
 static struct nursery *
@@ -346,8 +370,7 @@ deaf(const struct nur_thr *thr)
 	for (l = thr->opened.prev; l != &thr->opened; l = l->prev) {
 		n = NUR_CONTAINER(l, struct nursery, opened);
 		if (nur_load_acquire(&n->shared) == 0 && nur_load_relaxed(
-		    &n->mine.counts) != 0 && nur_token_level(
-		    &nur_nest_around(n)->token) != NURSERY_LIVE)
+		    &n->mine.counts) != 0 && level_around(n) != NURSERY_LIVE)
 			return n;
 	}
 	return NULL;

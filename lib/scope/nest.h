@@ -5,11 +5,11 @@
 
 #include "scope/nursery.h"
 
-/* A private nursery inside `parent`, if it may be one; or NULL. */
-struct nursery *nur_nest_open(struct nursery *parent);
-/* Closes n if it is private and the newest of this thread, once its tasks are
- * done, and if none was stolen: true, and what the close returns. */
-bool nur_nest_close(struct nursery *n, int *out_rc);
+/* nursery_open_child without attributes: a private one, if it may be. */
+int nur_nest_open(struct nursery **out, struct nursery *parent);
+/* Closes *n if it is private and the newest of this thread, once its tasks are
+ * done, and if none was stolen: what the close returns, or -1. */
+int nur_nest_close(struct nursery **n);
 /* Nurseries of the compute lane are about to be there. */
 void nur_nest_tasks_begin(void);
 /* Puts n, whose parent is shared and counts it, where others find it. */

@@ -252,20 +252,22 @@ nursery_open(struct nursery **out, const struct nursery_attr *attr)
 }
 
 int
+nur_nursery_open_child(struct nursery **out, struct nursery *parent,
+    const struct nursery_attr *attr)
+{
+	if (nur_inherited(parent))
+		return EOWNERDEAD;
+	return open_any(out, parent, &parent->token, attr);
+}
+
+int
 nursery_open_child(struct nursery **out, struct nursery *parent,
     const struct nursery_attr *attr)
 {
-	struct nursery *n;
-
 	if (parent == NULL)
 		return EINVAL;
-	if (nur_inherited(parent))
-		return EOWNERDEAD;
-	n = attr == NULL && out != NULL ? nur_nest_open(parent) : NULL;
-	if (n == NULL)
-		return open_any(out, parent, &parent->token, attr);
-	*out = n;
-	return 0;
+	return attr == NULL && out != NULL ? nur_nest_open(out, parent) :
+	    nur_nursery_open_child(out, parent, attr);
 }
 
 int
@@ -668,12 +670,10 @@ nursery_close(struct nursery **n)
 {
 	int rc;
 
-	if (n != NULL && *n != NULL && !nur_inherited(*n) &&
-	    nur_nest_close(*n, &rc)) {
-		*n = NULL;
-		return rc;
-	}
-	return nursery_close_with(n, NULL);
+	if (n == NULL || *n == NULL)
+		return 0;
+	rc = nur_nest_close(n);
+	return rc >= 0 ? rc : nursery_close_with(n, NULL);
 }
 
 /* ---- telling it to stop ---- */
@@ -723,10 +723,8 @@ nursery_drop(struct nursery **n)
 
 	if (n == NULL || *n == NULL || nur_inherited(*n))
 		return;
-	if (!nur_nest_has_tasks(*n) && nur_nest_close(*n, &rc)) {
-		*n = NULL;
+	if (!nur_nest_has_tasks(*n) && nur_nest_close(n) >= 0)
 		return;
-	}
 	nursery_cancel_with(*n, 0, "scope left");
 	rc = nursery_close(n);
 	if (rc == EPERM || rc == EBUSY || rc == EDEADLK)
@@ -737,9 +735,7 @@ nursery_drop(struct nursery **n)
 static void
 close_for_opener(struct nursery *n)
 {
-	int rc;
-
-	if (!nur_nest_has_tasks(n) && nur_nest_close(n, &rc))
+	if (!nur_nest_has_tasks(n) && nur_nest_close(&n) >= 0)
 		return;
 	nursery_cancel_with(n, 0, "the opener's thread ended");
 	(void)close_block(n);

@@ -69,8 +69,6 @@ struct nursery {
 	struct {		/* what the opener counts: scope/light.c, W8 */
 		_Alignas(64) uint64_t spawned;	/* atomic */
 		uint64_t ended;		/* atomic */
-		const struct nursery *around;	/* scope/nest.c, E5 */
-		uint32_t shares_seen;
 		uint32_t counts;	/* atomic: 0: is not to be used */
 	} mine;
 
@@ -225,6 +223,9 @@ nur_only_services_locked(const struct nursery *n)
 	    n->inner_services && nur_light_done(n);
 }
 
+/* nursery_open_child with any attributes, or none. */
+int nur_nursery_open_child(struct nursery **out, struct nursery *parent,
+    const struct nursery_attr *attr);
 /* Counts one that opens inside n: 0 or ESHUTDOWN. */
 int nur_nursery_join(struct nursery *n, bool for_service);
 /* Whether the caller may close n: 0, EDEADLK, EPERM; and whether it can be

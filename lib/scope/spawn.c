@@ -21,41 +21,51 @@ submit(struct nursery_task *t, bool try_only, int64_t spawn_by)
 	return rc;
 }
 
-/* Plain tasks of the compute lane have a way of their own. */
 static bool
 has_light_tasks(struct nursery *n)
 {
-	/* In a forked child nothing that was inherited is mine. */
-	if (n != NULL && nur_light_is_mine(nur_thr_peek(), n))
-		return true;
 	if (n == NULL || nur_inherited(n))
 		return false;
 	nur_nursery_share(n);
 	return n->light_tasks;
 }
 
-int
-nursery_spawn(struct nursery *n, nursery_fn *fn, void *arg)
+static int
+spawn(struct nursery *n, nursery_fn *fn, void *arg, bool try_only)
 {
 	struct nursery_task *t;
 	int rc;
 
 	if (fn != NULL && has_light_tasks(n))
-		return nur_light_spawn(n, fn, arg);
+		return nur_light_spawn(nur_thr_self(), n, fn, arg);
 	rc = nur_task_new(&t, n, fn, arg);
-	return rc != 0 ? rc : submit(t, false, NURSERY_NEVER);
+	return rc != 0 ? rc : submit(t, try_only, NURSERY_NEVER);
+}
+
+/* Plain tasks of the compute lane have a way of their own; here are those of
+ * a nursery of one's own, which is not inherited then. */
+static inline bool
+is_quick(const struct nur_thr *self, const struct nursery *n, nursery_fn *fn)
+{
+	return n != NULL && fn != NULL && nur_light_is_mine(self, n);
+}
+
+int
+nursery_spawn(struct nursery *n, nursery_fn *fn, void *arg)
+{
+	struct nur_thr *self = nur_thr_peek();
+
+	return is_quick(self, n, fn) ? nur_light_spawn_mine(self, n, fn, arg) :
+	    spawn(n, fn, arg, false);
 }
 
 int
 nursery_try_spawn(struct nursery *n, nursery_fn *fn, void *arg)
 {
-	struct nursery_task *t;
-	int rc;
+	struct nur_thr *self = nur_thr_peek();
 
-	if (fn != NULL && has_light_tasks(n))
-		return nur_light_spawn(n, fn, arg);
-	rc = nur_task_new(&t, n, fn, arg);
-	return rc != 0 ? rc : submit(t, true, NURSERY_NEVER);
+	return is_quick(self, n, fn) ? nur_light_spawn_mine(self, n, fn, arg) :
+	    spawn(n, fn, arg, true);
 }
 
 /* The task's own copy: in the task if it is small. */

@@ -15,11 +15,26 @@ static int ran[4];
 static uintptr_t opener;
 static uint32_t raised;
 
+/* So that the quick way has some at hand; nobody else is there yet. */
+static void
+fill_spares(void)
+{
+	struct nursery *n[4];
+	int i;
+
+	MODEL_ASSERT(nursery_open(&n[0], NULL) == 0);
+	for (i = 1; i < 4; i++)
+		MODEL_ASSERT(nursery_open_child(&n[i], n[i - 1], NULL) == 0);
+	while (i-- > 0)
+		MODEL_ASSERT(nursery_close(&n[i]) == 0);
+}
+
 static void
 begin(void)
 {
 	struct nursery_attr a = NURSERY_ATTR_INIT;
 
+	fill_spares();
 	a.lane = NURSERY_COMPUTE;
 	opener = nur_thread_mark();
 	MODEL_ASSERT(nursery_open(&root, &a) == 0);
@@ -174,6 +189,32 @@ private_opened_while_raised(void)
 	MODEL_ASSERT(rc == 0 || rc == ECANCELED);
 	model_cover(rc == 0 ? "accepted" : "refused");
 	end_cancelled();
+	model_join(t);
+}
+
+/* What was known of the private one around it when that was opened is not so
+ * any more. */
+static void
+private_opened_below_a_share(void)
+{
+	struct model_thread *t;
+	struct nursery *deeper, *deepest;
+	bool before;
+	int rc;
+
+	begin();
+	MODEL_ASSERT(nursery_open_child(&deeper, inner, NULL) == 0);
+	t = model_start(cancel_handle, nursery_ref(inner));
+	MODEL_ASSERT(nursery_open_child(&deepest, deeper, NULL) == 0);
+	before = nur_load_acquire(&raised) != 0;
+	rc = nursery_close(&deepest);
+	MODEL_ASSERT(rc == ECANCELED || (rc == 0 && !before));
+	model_cover(rc == 0 ? "in time" : "cancelled");
+	rc = nursery_close(&deeper);
+	MODEL_ASSERT(rc == 0 || rc == ECANCELED);
+	rc = nursery_close(&inner);
+	MODEL_ASSERT(rc == 0 || rc == ECANCELED);
+	MODEL_ASSERT(nursery_close(&root) == 0);
 	model_join(t);
 }
 
@@ -452,6 +493,8 @@ const struct scenario private_scenarios[] = {
 	    { "accepted", "refused", "ran", "did not run" }, 1, 2 },
 	{ "private-opened-while-raised", private_opened_while_raised, { 0 },
 	    { "accepted", "refused" }, 1, 2 },
+	{ "private-opened-below-a-share", private_opened_below_a_share, { 0 },
+	    { "in time", "cancelled" }, 1, 2 },
 	{ "private-cancelled-twice", private_cancelled_twice, { 0 }, { NULL },
 	    1, 1 },
 	{ "private-deeper-cancelled", private_deeper_cancelled, { 0 },
