@@ -62,6 +62,20 @@ carve_locked(struct nur_slab *s)
 	return (char *)c + NUR_CHUNK_HEAD + (size_t)c->used++ * s->size;
 }
 
+static void
+begin_use(struct nur_slab *s, void *obj)
+{
+	if (!stable(s))
+		nur_unpoison(obj, s->size);
+}
+
+static void
+end_use(struct nur_slab *s, void *obj)
+{
+	if (!stable(s))
+		nur_poison(obj, s->size);
+}
+
 static void *
 take_locked(struct nur_slab *s)
 {
@@ -69,8 +83,7 @@ take_locked(struct nur_slab *s)
 
 	if (obj == NULL)
 		return carve_locked(s);
-	if (!stable(s))
-		nur_unpoison(obj, s->size);
+	begin_use(s, obj);
 	s->free = ((void **)obj)[1];
 	return obj;
 }
@@ -78,14 +91,46 @@ take_locked(struct nur_slab *s)
 static void
 give_locked(struct nur_slab *s, void *obj)
 {
-	if (!stable(s)) {
-		nur_unpoison(obj, s->size);
+	begin_use(s, obj);
+	if (!stable(s))
 		nur_wipe(obj, s->size);
-	}
 	((void **)obj)[1] = s->free;
 	s->free = obj;
-	if (!stable(s))
-		nur_poison(obj, s->size);
+	end_use(s, obj);
+}
+
+/* ---- batches, S4 ---- */
+
+static void
+take_batch_locked(struct nur_slab *s, struct nur_magazine *m)
+{
+	void **first = s->batches;
+	int i;
+
+	begin_use(s, first);
+	s->batches = first[1];
+	for (i = 1; i < NUR_BATCH; i++) {
+		begin_use(s, first[1 + i]);
+		__builtin_prefetch(first[1 + i], 1);
+		m->slot[m->count++] = first[1 + i];
+	}
+	m->slot[m->count++] = first;
+}
+
+static void
+give_batch_locked(struct nur_slab *s, struct nur_magazine *m)
+{
+	void **first = m->slot[--m->count];
+	int i;
+
+	begin_use(s, first);
+	first[1] = s->batches;
+	for (i = 1; i < NUR_BATCH; i++) {
+		first[1 + i] = m->slot[--m->count];
+		end_use(s, first[1 + i]);
+	}
+	s->batches = first;
+	end_use(s, first);
 }
 
 /* The calling thread's magazine, or NULL: it has none. */
@@ -99,24 +144,33 @@ magazine(const struct nur_slab *s)
 	return &self->magazine[s->kind];
 }
 
-/* Fills half a magazine: neighbours, if they are new, to come in the order
- * of their addresses.  Threads that write to neighbours get in each other's
- * way, and walks are fastest over tokens that lie in a row. */
-static void *
-take_many(struct nur_slab *s, struct nur_magazine *m)
+/* Fills half an empty magazine: neighbours, if they are new, to come in the
+ * order of their addresses.  Threads that write to neighbours get in each
+ * other's way, and walks are fastest over tokens that lie in a row. */
+static void
+take_singles_locked(struct nur_slab *s, struct nur_magazine *m)
 {
 	uint32_t i;
 
-	nur_lock(&s->lock);
 	for (i = NUR_MAGAZINE / 2; i > 0; i--) {
 		m->slot[i - 1] = take_locked(s);
 		if (m->slot[i - 1] == NULL)
 			break;
 	}
-	nur_unlock(&s->lock);
 	/* What there was moves down to the start. */
 	m->count = NUR_MAGAZINE / 2 - i;
 	memmove(m->slot, m->slot + i, m->count * sizeof m->slot[0]);
+}
+
+static void *
+take_many(struct nur_slab *s, struct nur_magazine *m)
+{
+	nur_lock(&s->lock);
+	while (s->batches != NULL && m->count + NUR_BATCH <= NUR_MAGAZINE / 2)
+		take_batch_locked(s, m);
+	if (m->count == 0)
+		take_singles_locked(s, m);
+	nur_unlock(&s->lock);
 	return m->count == 0 ? NULL : m->slot[--m->count];
 }
 
@@ -124,7 +178,9 @@ static void
 give_many(struct nur_slab *s, struct nur_magazine *m, uint32_t keep)
 {
 	nur_lock(&s->lock);
-	while (m->count > keep)
+	while (m->count >= keep + NUR_BATCH)
+		give_batch_locked(s, m);
+	while (keep == 0 && m->count > 0)
 		give_locked(s, m->slot[--m->count]);
 	nur_unlock(&s->lock);
 }
@@ -255,7 +311,7 @@ nur_slab_after_fork(struct nur_slab *s)
 	struct nur_thr *self = nur_thr_peek();
 
 	nur_mutex_init(&s->lock, NUR_RANK_SLAB);
-	s->free = NULL;
+	s->free = s->batches = NULL;
 	s->chunks = NULL;
 	s->live = 0;
 	if (self == NULL || s->kind >= NUR_SLAB_KINDS)

@@ -9,7 +9,8 @@
  * S3  A chunk remembers in which process it was made: objects inherited
  *     across fork are told from new ones in two loads.
  * S4  A thread takes from and gives to a magazine of its own; only an empty
- *     or a full one costs the slab's lock.  What is live, which the users
+ *     or a full one costs the slab's lock, and moves in batches: one of them
+ *     names the others, so that cold ones are not read in turn.  What is live, which the users
  *     of the slab decide, is counted in each thread, too; the sum is exact
  *     when the threads are ordered with the reader.
  */
@@ -24,6 +25,7 @@
 #define NUR_CHUNK_SIZE	((size_t)1024 * 1024)
 #define NUR_MAGAZINE	32
 #endif
+#define NUR_BATCH	(NUR_MAGAZINE < 14 ? NUR_MAGAZINE / 2 : 7)
 
 /* Those who are counted and cached a thread. */
 enum nur_slab_kind {
@@ -52,7 +54,8 @@ struct nur_slab {
 	uint32_t size, aux, slots;	/* bytes, bytes; slots a chunk */
 	struct nur_mutex lock;
 	/* under lock */
-	void *free;		/* linked through the second word */
+	void *free;		/* single ones, linked by the second word */
+	void *batches;		/* the same, with the others behind that */
 	struct nur_chunk *chunks;
 	int64_t live;		/* without what threads count themselves */
 };
@@ -61,7 +64,7 @@ struct nur_slab {
 #define NUR_SLAB_INIT(nm, kind, size, aux) \
 	{ (nm), (kind), (size), (aux), \
 	    (NUR_CHUNK_SIZE - NUR_CHUNK_HEAD) / ((size) + (aux)), \
-	    NUR_MUTEX_INIT(NUR_RANK_SLAB), NULL, NULL, 0 }
+	    NUR_MUTEX_INIT(NUR_RANK_SLAB), NULL, NULL, NULL, 0 }
 
 /* Counts fork()s: see S3. */
 extern uint32_t nur_generation;

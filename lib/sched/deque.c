@@ -3,6 +3,8 @@
 
 #include "sched/deque.h"
 
+#define AHEAD	16	/* jobs that who walks a chain asks for in advance */
+
 #define LINK(job)	(&(job)->link)
 #define JOB(l)		NUR_CONTAINER(l, struct nur_job, link)
 
@@ -55,15 +57,19 @@ take_chain_locked(struct nur_deque *d)
 	return first;
 }
 
-/* What is in slots [from, to), oldest first. */
+/* What is in slots [from, to), oldest first.  Each but the first has the one
+ * further on, too: who unpacks them has not had them in its cache. */
 static struct nur_link *
 link_up(struct nur_deque *d, uint32_t from, uint32_t to)
 {
 	struct nur_link *first = NULL;
+	uint32_t end = to;
 
 	while (to != from) {
 		LINK(slot(d, --to))->next = first;
 		first = LINK(slot(d, to));
+		first->prev = end - to > AHEAD ? LINK(slot(d, to + AHEAD)) :
+		    NULL;
 	}
 	return first;
 }
@@ -76,6 +82,7 @@ push_chain(struct nur_deque *to, struct nur_link *l)
 
 	for (count = 0; l != NULL; l = next, count++) {
 		next = l->next;
+		__builtin_prefetch(l->prev, 1);
 		nur_deque_push(to, JOB(l));
 	}
 	return count;

@@ -62,8 +62,9 @@ void nur_light_run_begins(struct nur_tally *y, struct nursery *n);
 void nur_light_run_ends(struct nur_tally *y);
 void nur_light_run(struct nur_thr *self, struct nur_tally *y,
     struct nursery_task *t);
-/* The opener of a private n runs its own newest, as long as n has any and they
- * are n's; it has one.  The tally around them says nothing of them, W8, but that jobs are run here. */
+/* The opener of a private n, which has a task, runs its own newest, as long as
+ * n has any and they are n's.  The tally around them says nothing of them, W8,
+ * but that jobs are run here. */
 void nur_light_run_mine(struct nur_thr *self, struct nur_tally *y,
     struct nursery *n);
 
