@@ -160,24 +160,17 @@ nur_deque_pop_slowly(struct nur_deque *d)
 }
 
 void
-nur_deque_hand_over(struct nur_deque *d, struct nur_deque *to, unsigned most)
+nur_deque_hand_over(struct nur_deque *d, struct nur_deque *to)
 {
-	struct nur_link *chain = NULL;
-	uint32_t top, end, i, count;
+	uint32_t top;
 
 	nur_lock(&d->lock);
-	top = end = nur_load_relaxed(&d->top);
-	count = nur_load_relaxed(&d->bottom) - top;
-	if (d->chain != NULL && count == 0)
-		chain = take_chain_locked(d);
-	else
-		end = top + ((count + 1) / 2 < most ? (count + 1) / 2 : most);
-	for (i = top; i != end; i++)
-		nur_deque_push(to, slot(d, i));
-	pass_locked(d, end);
+	top = nur_load_relaxed(&d->top);
+	if (top != nur_load_relaxed(&d->bottom)) {
+		nur_deque_push(to, slot(d, top));
+		pass_locked(d, top + 1);
+	}
 	nur_unlock(&d->lock);
-	if (chain != NULL)
-		(void)push_chain(to, chain);
 }
 
 bool

@@ -115,10 +115,9 @@ nur_deque_pop(struct nur_deque *d)
 	return nur_load_relaxed(&d->slot[b % NUR_DEQUE_ROOM]);
 }
 
-/* Moves the oldest half, but no more than `most`, to a queue that has room
- * and that nobody else pushes to. */
-void nur_deque_hand_over(struct nur_deque *d, struct nur_deque *to,
-    unsigned most);
+/* Moves the oldest of those in the slots, if there is one, to a queue that has
+ * room and that nobody else pushes to. */
+void nur_deque_hand_over(struct nur_deque *d, struct nur_deque *to);
 
 /* In a forked child: it is empty, and nobody holds its lock. */
 void nur_deque_forget(struct nur_deque *d);

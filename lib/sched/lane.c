@@ -22,7 +22,6 @@
 #endif
 
 #define MAPPED		8	/* queues at once */
-#define MOST_GIVEN	64	/* jobs: then who has more is stolen from */
 
 #ifndef NUR_KEPT_WORKERS	/* in the model, all threads have an end */
 #define NUR_KEPT_WORKERS	1
@@ -348,11 +347,18 @@ pop_parked_locked(void)
 }
 
 /* L7: jobs of the giver go to one who does not run yet, and need not search; a
- * thief may have been faster. */
+ * thief may have been faster.  A worker's go with its queue, for another. */
 static void
 give(struct nur_thr *giver, struct nur_thr *to)
 {
-	nur_deque_hand_over(giver->deque, to->deque, MOST_GIVEN);
+	struct nur_deque *d = giver->deque;
+
+	if (nur_load_relaxed(&d->works)) {
+		giver->deque = to->deque;
+		to->deque = d;
+	} else {
+		nur_deque_hand_over(d, to->deque);
+	}
 	to->given = true;
 }
 
@@ -371,7 +377,8 @@ call_and_unlock(struct nur_thr *giver)
 {
 	struct nur_thr *thr = pop_parked_locked();
 
-	searching = giver == NULL;
+	if (giver == NULL)
+		searching = true;
 	places_changed_locked();
 	if (thr != NULL) {
 		if (giver != NULL)
@@ -577,12 +584,13 @@ new_worker(void)
 
 /* Nobody could be called: when the next place is left, it is tried again. */
 static void
-uncall(void)
+uncall(bool to_search)
 {
 	nur_lock(&nur_lane_lock);
 	active--;
 	workers--;
-	searching = false;
+	if (to_search)
+		searching = false;
 	lacks_thread = true;
 	places_changed_locked();
 	nur_unlock(&nur_lane_lock);
@@ -607,7 +615,7 @@ start_worker(struct nur_thr *giver)
 		nur_lane_detach(thr);
 		nur_thr_free(thr);
 	}
-	uncall();
+	uncall(giver == NULL);
 	return rc;
 }
 
@@ -639,8 +647,8 @@ hand_over_and_unlock(struct nur_thr *self)
 {
 	bool gives = nur_deque_length(self->deque) > 0;
 
-	if (active != places + beyond || searching || lacks_thread ||
-	    !(gives || nur_lane_has_work()))
+	if (active < places + beyond || lacks_thread || !(gives ||
+	    (!searching && nur_lane_has_work())))
 		return false;
 	call_and_unlock(gives ? self : NULL);
 	return true;

@@ -24,9 +24,9 @@
  *     wait for it without running it.
  * L7  Who has jobs for the one he calls puts them into that one's queue: no
  *     search, and no heavy barrier, comes before the first of them.  An
- *     outsider gives his only job; a worker that blocks, its place and the
- *     older half of its queue, or, when that is empty but others have some,
- *     the search.
+ *     outsider gives his only job; a worker that blocks, its place and its
+ *     queue with all that is in it, also while places are overdrawn; or, when
+ *     that is empty but others have some and nobody searches, the search.
  * L8  While a thief moves jobs, nobody sees them, and what does not fit lies
  *     there again after that; so a thief who is not the searcher does then as
  *     who pushes does, L3.

@@ -200,20 +200,20 @@ deque_unpacked(void)
 	end((int)NUR_DEQUE_ROOM + 1);
 }
 
-/* A worker that blocks gives half of what it has, and a thief wants some. */
+/* An outsider gives his oldest to the one he calls, and a thief wants some. */
 static void
 deque_handed_over(void)
 {
 	struct model_thread *t;
 
 	begin();
-	push(0, 3);
+	push(0, 2);
 	t = model_start(thief, &spoils[0]);
-	nur_deque_hand_over(&own, &spoils[1], 2);
+	nur_deque_hand_over(&own, &spoils[1]);
 	(void)takes_one(&own);
 	model_join(t);
 	(void)take_all(&spoils[1]);
-	end(3);
+	end(2);
 }
 
 /* The thief wants some of them only, gives back what it had claimed, and
