@@ -127,7 +127,9 @@ struct nur_thr {
 	struct nur_hook *hook_at_hand[2];	/* that served last, or NULL */
 	uint64_t named_for;	/* id of whose name the thread bears; 0: ours */
 	/* the compute lane: sched/lane.c */
-	struct nur_deque *deque;	/* of jobs; NULL until first needed */
+	struct nur_deque *deque;	/* of jobs; NULL: has none now, L9 */
+	bool claims;		/* lane lock: a queue, whenever it wants one */
+	bool works;		/* constant: a worker of the lane */
 	bool place;		/* atomic, written under the lane lock: may run */
 	bool called;		/* atomic, written under the lane lock: taken
 				 * out of `idle` to work */

@@ -52,9 +52,10 @@ struct nur_deque {
 	struct nur_link *chain;		/* under lock: the newest's first job,
 					 * whose `prev` is the next chain */
 	uint32_t pushes_seen;		/* the searcher's: sched/lane.c */
-	struct nur_deque *next;		/* constant: sched/lane.c */
-	bool owned;			/* lane lock */
-	bool works;			/* atomic: a worker's own, sched/lane.c */
+	struct nur_deque *next;		/* constant once listed: sched/lane.c */
+	struct nur_deque *below;	/* lane lock: the next that is unused */
+	bool listed;			/* lane lock */
+	bool works;			/* atomic: a worker's, sched/lane.c */
 	_Alignas(64) struct nur_job *slot[NUR_DEQUE_ROOM];	/* atomic */
 };
 

@@ -36,14 +36,14 @@ static unsigned places;		/* 0: not known yet; read without, too */
 static unsigned beyond;		/* as many more: sched/monitor.c */
 static unsigned active;		/* that hold one; the searcher, too */
 static unsigned workers, parked_count;
-static unsigned unowned;	/* queues without a thread */
+static unsigned queues, claims;	/* L9 */
+static struct nur_deque *unused, *fresh;	/* of no thread; not listed */
 static bool searching;		/* somebody, L2 */
 static bool lacks_thread;	/* none was to be had: do not try at once */
 static struct nur_link parked = { &parked, &parked };
 /* Of threads and, first of all, of none; linked for ever, to be read without
  * the lock. */
-static struct nur_deque nobodys = { .lock = NUR_MUTEX_INIT(NUR_RANK_DEQUE),
-	.owned = true };
+static struct nur_deque nobodys = { .lock = NUR_MUTEX_INIT(NUR_RANK_DEQUE) };
 static struct nur_deque *first_deque = &nobodys;	/* atomic */
 
 /* ---- places: L1, L2 ---- */
@@ -104,23 +104,55 @@ new_deque_locked(void)
 	return next++;
 }
 
-static struct nur_deque *
-unowned_locked(void)
+static bool
+claim_locked(void)
 {
-	struct nur_deque *d = nur_load_relaxed(&first_deque);
+	struct nur_deque *d;
 
-	for (; d != NULL && unowned > 0; d = d->next)
-		if (!d->owned) {
-			unowned--;
-			return d;
-		}
-	d = new_deque_locked();
-	if (d == NULL)
-		return NULL;
+	if (claims == queues) {
+		d = new_deque_locked();
+		if (d == NULL)
+			return false;
+		d->below = fresh;
+		fresh = d;
+		queues++;
+	}
+	claims++;
+	return true;
+}
+
+static void
+list_locked(struct nur_deque *d)
+{
+	d->listed = true;
 	d->next = nur_load_relaxed(&first_deque);
 	/* Release: who finds it in the list finds it made. */
 	nur_store_release(&first_deque, d);
-	return d;
+}
+
+/* For one who has claimed one, and has none. */
+static void
+take_queue_locked(struct nur_thr *thr)
+{
+	struct nur_deque **from = unused != NULL ? &unused : &fresh;
+	struct nur_deque *d = *from;
+
+	*from = d->below;
+	if (!d->listed)
+		list_locked(d);
+	nur_store_relaxed(&d->works, thr->works);
+	thr->deque = d;
+}
+
+static void
+leave_queue_locked(struct nur_thr *thr)
+{
+	struct nur_deque *d = thr->deque;
+
+	thr->deque = NULL;
+	nur_store_relaxed(&d->works, false);
+	d->below = unused;
+	unused = d;
 }
 
 struct nur_deque *
@@ -129,9 +161,10 @@ nur_lane_attach(struct nur_thr *self)
 	if (self->deque != NULL)
 		return self->deque;
 	nur_lock(&nur_lane_lock);
-	self->deque = unowned_locked();
-	if (self->deque != NULL)
-		self->deque->owned = true;
+	if (!self->claims)
+		self->claims = claim_locked();
+	if (self->claims)
+		take_queue_locked(self);
 	nur_unlock(&nur_lane_lock);
 	return self->deque;
 }
@@ -139,17 +172,15 @@ nur_lane_attach(struct nur_thr *self)
 void
 nur_lane_detach(struct nur_thr *self)
 {
-	struct nur_deque *d = self->deque;
-
-	if (d == NULL)
+	if (!self->claims)
 		return;
-	self->deque = NULL;
-	if (nur_deque_move_all(d, &nobodys))
+	if (self->deque != NULL && nur_deque_move_all(self->deque, &nobodys))
 		nur_lane_pushed(NULL);
 	nur_lock(&nur_lane_lock);
-	d->owned = false;
-	unowned++;
-	nur_store_relaxed(&d->works, false);
+	if (self->deque != NULL)
+		leave_queue_locked(self);
+	claims--;
+	self->claims = false;
 	nur_unlock(&nur_lane_lock);
 }
 
@@ -163,7 +194,7 @@ nur_lane_give(struct nur_job *job)
 static struct nur_deque *
 with_work(void)
 {
-	/* Acquire: pairs with the release in unowned_locked(). */
+	/* Acquire: pairs with the release in list_locked(). */
 	struct nur_deque *d = nur_load_acquire(&first_deque);
 
 	while (d != NULL && nur_deque_length(d) == 0)
@@ -346,28 +377,28 @@ pop_parked_locked(void)
 	return NUR_CONTAINER(l, struct nur_thr, idle);
 }
 
-/* L7: jobs of the giver go to one who does not run yet, and need not search; a
- * thief may have been faster.  A worker's go with its queue, for another. */
+/* L7, L9: one who does not run yet gets a queue, and need not search if there
+ * is a giver; a thief may have been faster. */
 static void
-give(struct nur_thr *giver, struct nur_thr *to)
+equip_locked(struct nur_thr *to, struct nur_thr *giver)
 {
-	struct nur_deque *d = giver->deque;
-
-	if (nur_load_relaxed(&d->works)) {
-		giver->deque = to->deque;
-		to->deque = d;
-	} else {
-		nur_deque_hand_over(d, to->deque);
+	to->given = giver != NULL;
+	if (giver != NULL && giver->works) {
+		to->deque = giver->deque;
+		giver->deque = NULL;
+		return;
 	}
-	to->given = true;
+	take_queue_locked(to);
+	if (giver != NULL)
+		nur_deque_hand_over(giver->deque, to->deque);
 }
 
 /* One of no place who has this job only. */
 static bool
 gives_its_job(struct nur_thr *self)
 {
-	return self != NULL && self->deque != NULL && !nur_load_relaxed(
-	    &self->deque->works) && nur_deque_length(self->deque) == 1;
+	return self != NULL && self->deque != NULL && !self->works &&
+	    nur_deque_length(self->deque) == 1;
 }
 
 /* A worker for a place that is counted as taken already: it gets the giver's
@@ -381,9 +412,8 @@ call_and_unlock(struct nur_thr *giver)
 		searching = true;
 	places_changed_locked();
 	if (thr != NULL) {
-		if (giver != NULL)
-			give(giver, thr);
-		/* Release: publishes `given` and the jobs; pairs with
+		equip_locked(thr, giver);
+		/* Release: publishes `given` and the queue; pairs with
 		 * await_call(). */
 		nur_store_release(&thr->called, true);
 	}
@@ -435,6 +465,7 @@ park_begins(struct nur_thr *self, bool searched)
 	active -= self->place;
 	nur_store_relaxed(&self->place, false);
 	nur_store_relaxed(&self->called, false);
+	leave_queue_locked(self);
 	if (searched)
 		searching = false;
 	lacks_thread = false;
@@ -462,6 +493,7 @@ called_after_all(struct nur_thr *self)
 		nur_list_remove(&self->idle);
 		parked_count--;
 		nur_store_relaxed(&self->called, true);
+		take_queue_locked(self);
 		active++;
 		searching = true;
 		places_changed_locked();
@@ -567,17 +599,21 @@ worker_main(void *arg)
 NUR_THREAD(worker, worker_main)
 
 static struct nur_thr *
-new_worker(void)
+new_worker(struct nur_thr *giver)
 {
 	struct nur_thr *thr = nur_thr_new();
 
 	if (thr == NULL)
 		return NULL;
 	thr->stack_size = NUR_LANE_STACK;
-	if (nur_lane_attach(thr) != NULL) {
-		nur_store_relaxed(&thr->deque->works, true);
+	thr->works = true;
+	nur_lock(&nur_lane_lock);
+	thr->claims = claim_locked();
+	if (thr->claims)
+		equip_locked(thr, giver);
+	nur_unlock(&nur_lane_lock);
+	if (thr->claims)
 		return thr;
-	}
 	nur_thr_free(thr);
 	return NULL;
 }
@@ -605,10 +641,8 @@ start_worker(struct nur_thr *giver)
 	nur_lock(&nur_lane_lock);
 	workers++;
 	nur_unlock(&nur_lane_lock);
-	thr = new_worker();
+	thr = new_worker(giver);
 	if (thr != NULL) {
-		if (giver != NULL)
-			give(giver, thr);
 		rc = nur_thread_start(worker, thr, NUR_LANE_STACK);
 		if (rc == 0)
 			return 0;
@@ -650,6 +684,8 @@ hand_over_and_unlock(struct nur_thr *self)
 	if (active < places + beyond || lacks_thread || !(gives ||
 	    (!searching && nur_lane_has_work())))
 		return false;
+	if (!gives)
+		leave_queue_locked(self);
 	call_and_unlock(gives ? self : NULL);
 	return true;
 }
@@ -668,6 +704,7 @@ pause_here(struct nur_thr *self)
 	nur_store_relaxed(&self->place, false);
 	if (hand_over_and_unlock(self))
 		return;
+	leave_queue_locked(self);
 	active--;
 	lacks_thread = false;
 	places_changed_locked();
@@ -684,6 +721,8 @@ nur_lane_return(struct nur_thr *self)
 
 	nur_lock(&nur_lane_lock);
 	nur_store_relaxed(&self->place, true);
+	if (self->deque == NULL)
+		take_queue_locked(self);
 	active++;
 	places_changed_locked();
 	nur_unlock(&nur_lane_lock);
@@ -731,12 +770,14 @@ nur_lane_after_fork(void)
 	struct nur_thr *self = nur_thr_peek();
 	struct nur_deque *d = nur_load_relaxed(&first_deque);
 
-	for (unowned = 0; d != NULL; d = d->next) {
+	for (unused = NULL; d != NULL; d = d->next) {
 		nur_deque_forget(d);
-		d->owned = d == &nobodys || (self != NULL &&
-		    self->deque == d);
-		unowned += !d->owned;
+		if (d == &nobodys || (self != NULL && self->deque == d))
+			continue;
+		d->below = unused;
+		unused = d;
 	}
+	claims = self != NULL && self->claims;
 	active = workers = parked_count = beyond = 0;
 	searching = lacks_thread = false;
 	nur_list_init(&parked);

@@ -24,12 +24,17 @@
  *     wait for it without running it.
  * L7  Who has jobs for the one he calls puts them into that one's queue: no
  *     search, and no heavy barrier, comes before the first of them.  An
- *     outsider gives his only job; a worker that blocks, its place and its
- *     queue with all that is in it, also while places are overdrawn; or, when
- *     that is empty but others have some and nobody searches, the search.
+ *     outsider gives his only job; a worker that blocks, its place with its
+ *     queue, also while places are overdrawn; or, when that is empty but
+ *     others have some and nobody searches, the search.
  * L8  While a thief moves jobs, nobody sees them, and what does not fit lies
  *     there again after that; so a thief who is not the searcher does then as
  *     who pushes does, L3.
+ * L9  A worker has a queue while it has a place, and leaves it with the place,
+ *     whatever lies in it; so there are about as many to look at as places.
+ *     Others keep theirs.  Who claims one gets one without memory: there are
+ *     as many as claims, in the list of those that are looked at, once they
+ *     have been used.
  */
 #ifndef NUR_SCHED_LANE_H
 #define NUR_SCHED_LANE_H
@@ -50,7 +55,7 @@ extern void (*nur_lane_run)(struct nur_thr *self);
 
 /* There is a worker, or will be: 0, EAGAIN, ENOMEM. */
 int nur_lane_begin(void);
-/* The thread's queue, made on first use; NULL without memory. */
+/* The thread's queue; NULL without memory. */
 struct nur_deque *nur_lane_attach(struct nur_thr *self);
 /* Puts a job into no thread's queue. */
 void nur_lane_give(struct nur_job *job);

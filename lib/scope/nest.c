@@ -234,11 +234,13 @@ close_with_tasks(struct nur_thr *self, struct nursery **np)
 {
 	struct nursery *n = *np;
 
+	/* They went with the queue, or were stolen. */
+	if (self->deque == NULL)
+		return -1;
 	if (self->tally != NULL)
 		nur_light_run_mine(self, self->tally, n);
-	else if (self->deque != NULL)	/* there was memory for one */
+	else
 		nur_compute_run_mine(self, n);
-	/* They may have been stolen. */
 	if (nur_load_acquire(&n->shared) != 0 || nur_nest_has_tasks(n))
 		return -1;
 	return close_empty(self, np);

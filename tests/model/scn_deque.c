@@ -645,6 +645,34 @@ lane_place_is_left(void)
 }
 
 static int
+await_and_spawn(struct nursery_token *token, void *arg)
+{
+	MODEL_ASSERT(await_the_gate(token, arg) == 0);
+	MODEL_ASSERT(nursery_spawn(nursery_current(), mark, &marks[2]) == 0);
+	return 0;
+}
+
+static int
+open_and_spawn(struct nursery_token *token, void *arg)
+{
+	MODEL_ASSERT(open_the_gate(token, arg) == 0);
+	MODEL_ASSERT(nursery_spawn(nursery_current(), mark, &marks[3]) == 0);
+	return 0;
+}
+
+/* Another worker gets the queue that one has left, and both spawn. */
+static void
+lane_queue_is_left(void)
+{
+	open_with(NURSERY_NO_HELP);
+	let_worker_sleep();
+	MODEL_ASSERT(nursery_spawn(n, await_and_spawn, &marks[0]) == 0);
+	model_pause();
+	MODEL_ASSERT(nursery_spawn(n, open_and_spawn, &marks[1]) == 0);
+	close_with_marks(4);
+}
+
+static int
 spawn_and_await(struct nursery_token *token, void *arg)
 {
 	MODEL_ASSERT(nursery_spawn(nursery_current(), open_the_gate,
@@ -815,6 +843,8 @@ const struct scenario deque_scenarios[] = {
 	{ "lane-place-is-given-away", lane_place_is_given_away, { 0 },
 	    { NULL }, 1, 1 },
 	{ "lane-place-is-left", lane_place_is_left, { 0 }, { NULL }, 1, 1 },
+	{ "lane-queue-is-left", lane_queue_is_left, { 0 },
+	    { "worker ran it" }, 1, 1 },
 	{ "lane-looked-at", lane_looked_at, { 0 }, { NULL }, 1, 1 },
 	{ "lane-join", lane_join, { 0 }, { NULL }, 1, 2 },
 	{ "lane-self", lane_self, { 0 }, { NULL }, 1, 2 },
