@@ -328,11 +328,9 @@ nursery_adopt(struct nursery *n)
 	/* The old opener takes part: its list is not in use. */
 	share_inside(n);
 	nur_opened_remove(n->opener, n);
-	nur_lock(&nur_registry_lock);	/* against who shares n just now */
 	nur_store_relaxed(&n->opener, self);
 	/* Relaxed: compared by handle.c, with a task that lives. */
 	nur_store_relaxed(&n->host, self->task);
-	nur_unlock(&nur_registry_lock);
 	nur_opened_add(self, n);
 	return 0;
 }

@@ -631,14 +631,21 @@ lane_place_is_given_away(void)
 	close_with_marks(3);
 }
 
+static int
+pause_and_await(struct nursery_token *token, void *arg)
+{
+	model_pause();
+	return await_the_gate(token, arg);
+}
+
 /* The last one is pushed just when they block. */
 static void
 lane_place_is_left(void)
 {
 	open_with(NURSERY_NO_HELP);
 	let_worker_sleep();
-	MODEL_ASSERT(nursery_spawn(n, await_the_gate, &marks[0]) == 0);
-	MODEL_ASSERT(nursery_spawn(n, await_the_gate, &marks[1]) == 0);
+	MODEL_ASSERT(nursery_spawn(n, pause_and_await, &marks[0]) == 0);
+	MODEL_ASSERT(nursery_spawn(n, pause_and_await, &marks[1]) == 0);
 	model_pause();
 	MODEL_ASSERT(nursery_spawn(n, open_the_gate, &marks[2]) == 0);
 	close_with_marks(3);
@@ -690,6 +697,8 @@ lane_looked_at(void)
 	struct nursery_attr attr = NURSERY_ATTR_INIT;
 
 	open_with(NURSERY_NO_HELP);
+	/* Ours is the next to the worker's, and that is where we look. */
+	MODEL_ASSERT(nur_lane_attach(nur_thr_self()) != NULL);
 	let_worker_sleep();
 	MODEL_ASSERT(nursery_spawn(n, spawn_and_await, &marks[0]) == 0);
 	attr.lane = NURSERY_COMPUTE;
