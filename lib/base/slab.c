@@ -102,19 +102,34 @@ give_locked(struct nur_slab *s, void *obj)
 /* ---- batches, S4 ---- */
 
 static void
-take_batch_locked(struct nur_slab *s, struct nur_magazine *m)
+unpack_locked(struct nur_slab *s, struct nur_magazine *m, void **first)
 {
-	void **first = s->batches;
 	int i;
 
-	begin_use(s, first);
-	s->batches = first[1];
+	m->slot[m->count++] = first;
 	for (i = 1; i < NUR_BATCH; i++) {
 		begin_use(s, first[1 + i]);
 		__builtin_prefetch(first[1 + i], 1);
 		m->slot[m->count++] = first[1 + i];
 	}
-	m->slot[m->count++] = first;
+}
+
+/* One or two, so that the objects come in the order in which they were given
+ * back: what is freed in a row is used again in a row. */
+static void
+take_batches_locked(struct nur_slab *s, struct nur_magazine *m)
+{
+	void **newer = s->batches, **older;
+
+	begin_use(s, newer);
+	older = newer[1];
+	s->batches = older;
+	if (older != NULL) {
+		begin_use(s, older);
+		s->batches = older[1];
+		unpack_locked(s, m, older);
+	}
+	unpack_locked(s, m, newer);
 }
 
 static void
@@ -166,9 +181,9 @@ static void *
 take_many(struct nur_slab *s, struct nur_magazine *m)
 {
 	nur_lock(&s->lock);
-	while (s->batches != NULL && m->count + NUR_BATCH <= NUR_MAGAZINE / 2)
-		take_batch_locked(s, m);
-	if (m->count == 0)
+	if (s->batches != NULL)
+		take_batches_locked(s, m);
+	else
 		take_singles_locked(s, m);
 	nur_unlock(&s->lock);
 	return m->count == 0 ? NULL : m->slot[--m->count];
