@@ -13,8 +13,9 @@
  *   child process                       WNOHANG, then ppoll on a pidfd; then, or
  *                                       without one, waitpid in such a region
  *
- * A ppoll of one of our threads is broken by the signal, which it lets in for
- * as long as it sleeps; of another thread by an eventfd of the thread's own.
+ * A ppoll is broken by an eventfd of the thread's own.  One of our threads that
+ * has none lets the signal in for as long as it sleeps; another is sent it
+ * again and again.
  *
  * I1  A cancelled token fails before any work; work done beats a later cancel.
  * I2  The flags of the descriptor are never changed.

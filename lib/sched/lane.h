@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Compute lane: as many threads as there are processors run jobs, which lie
- * in a queue for each thread that spawns them (sched/deque.h).
+ * in queues: one for each of them, and each other thread that spawns jobs
+ * (sched/deque.h).
  *
  * L1  A place is the right to run jobs; there are as many as usable
  *     processors.  Who blocks gives his away (nur_thr_pause), and takes one
