@@ -10,9 +10,9 @@
  *     across fork are told from new ones in two loads.
  * S4  A thread takes from and gives to a magazine of its own; only an empty
  *     or a full one costs the slab's lock, and moves in batches: one of them
- *     names the others, so that cold ones are not read in turn.  What is live, which the users
- *     of the slab decide, is counted in each thread, too; the sum is exact
- *     when the threads are ordered with the reader.
+ *     names the others, so that cold ones are not read in turn.  What is
+ *     live, which the users of the slab decide, is counted in each thread,
+ *     too; the sum is exact when the threads are ordered with the reader.
  */
 #ifndef NUR_BASE_SLAB_H
 #define NUR_BASE_SLAB_H
@@ -118,7 +118,6 @@ nur_slab_take_ready(struct nur_slab *s, struct nur_magazine *m)
 {
 	void *obj = m->slot[--m->count];
 
-	(void)s;	/* few builds need it */
 	nur_kept_no_more(obj, s->size);
 	return obj;
 }

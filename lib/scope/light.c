@@ -333,19 +333,18 @@ enter_slowly(struct nur_thr *self, struct nursery *n)
 static inline int
 enter(struct nur_thr *self, struct nursery *n)
 {
-	struct nur_tally *y;
+	struct nur_tally *y = self->tally;
 
 	if (nur_token_level(&n->token) != NURSERY_LIVE)
 		return enter_slowly(self, n);
-	if (nur_light_is_mine(self, n) && count_mine(self, n,
-	    &n->mine.spawned))
-		return 0;
-	y = self->tally;
 	if (y != NULL && y->nursery == n) {
 		y->balance++;
 		y->spawned++;
 		return 0;
 	}
+	if (nur_light_is_mine(self, n) && count_mine(self, n,
+	    &n->mine.spawned))
+		return 0;
 	return count_spawned(self, n) ? 0 : enter_slowly(self, n);
 }
 

@@ -234,7 +234,7 @@ close_with_tasks(struct nur_thr *self, struct nursery **np)
 {
 	struct nursery *n = *np;
 
-	/* They went with the queue, or were stolen. */
+	/* They went with the queue, or there was no memory for one. */
 	if (self->deque == NULL)
 		return -1;
 	if (self->tally != NULL)

@@ -31,7 +31,7 @@ has_light_tasks(struct nursery *n)
 }
 
 static int
-spawn(struct nursery *n, nursery_fn *fn, void *arg, bool try_only)
+spawn_any(struct nursery *n, nursery_fn *fn, void *arg, bool try_only)
 {
 	struct nursery_task *t;
 	int rc;
@@ -42,30 +42,28 @@ spawn(struct nursery *n, nursery_fn *fn, void *arg, bool try_only)
 	return rc != 0 ? rc : submit(t, try_only, NURSERY_NEVER);
 }
 
-/* Plain tasks of the compute lane have a way of their own; here are those of
- * a nursery of one's own, which is not inherited then. */
-static inline bool
-is_quick(const struct nur_thr *self, const struct nursery *n, nursery_fn *fn)
+/* Plain tasks of the compute lane have a way of their own; those of a nursery
+ * of one's own, which is not inherited then, the quickest. */
+static inline int
+spawn(struct nursery *n, nursery_fn *fn, void *arg, bool try_only)
 {
-	return n != NULL && fn != NULL && nur_light_is_mine(self, n);
+	struct nur_thr *self = nur_thr_peek();
+
+	if (n != NULL && fn != NULL && nur_light_is_mine(self, n))
+		return nur_light_spawn_mine(self, n, fn, arg);
+	return spawn_any(n, fn, arg, try_only);
 }
 
 int
 nursery_spawn(struct nursery *n, nursery_fn *fn, void *arg)
 {
-	struct nur_thr *self = nur_thr_peek();
-
-	return is_quick(self, n, fn) ? nur_light_spawn_mine(self, n, fn, arg) :
-	    spawn(n, fn, arg, false);
+	return spawn(n, fn, arg, false);
 }
 
 int
 nursery_try_spawn(struct nursery *n, nursery_fn *fn, void *arg)
 {
-	struct nur_thr *self = nur_thr_peek();
-
-	return is_quick(self, n, fn) ? nur_light_spawn_mine(self, n, fn, arg) :
-	    spawn(n, fn, arg, true);
+	return spawn(n, fn, arg, true);
 }
 
 /* The task's own copy: in the task if it is small. */

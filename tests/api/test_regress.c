@@ -372,8 +372,8 @@ keep_a_token_with_a_view(void *arg)
 	exit(0);
 }
 
-/* Nothing is lost that a token points to: so is a token that a thread of the
- * library has not let go of yet. */
+/* What a token points to is not lost while the token lives: it may be one that
+ * a thread of the library has not let go of yet. */
 START_TEST(test_token_that_lives_at_exit_is_no_leak)
 {
 	ck_assert_int_eq(in_child(keep_a_token_with_a_view, NULL), 0);

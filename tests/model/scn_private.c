@@ -192,30 +192,43 @@ private_opened_while_raised(void)
 	model_join(t);
 }
 
-/* What was known of the private one around it when that was opened is not so
- * any more. */
+static void
+close_below_the_raise(struct nursery **m)
+{
+	bool before = nur_load_acquire(&raised) != 0;
+	int rc = nursery_close(m);
+
+	MODEL_ASSERT(rc == ECANCELED || (rc == 0 && !before));
+	model_cover(rc == 0 ? "in time" : "cancelled");
+}
+
+/* Inner is what t cancels. */
+static void
+end_below_the_root(struct model_thread *t)
+{
+	int rc = nursery_close(&inner);
+
+	MODEL_ASSERT(rc == 0 || rc == ECANCELED);
+	MODEL_ASSERT(nursery_close(&root) == 0);
+	model_join(t);
+}
+
+/* The private one around it becomes shared while it is opened. */
 static void
 private_opened_below_a_share(void)
 {
 	struct model_thread *t;
 	struct nursery *deeper, *deepest;
-	bool before;
 	int rc;
 
 	begin();
 	MODEL_ASSERT(nursery_open_child(&deeper, inner, NULL) == 0);
 	t = model_start(cancel_handle, nursery_ref(inner));
 	MODEL_ASSERT(nursery_open_child(&deepest, deeper, NULL) == 0);
-	before = nur_load_acquire(&raised) != 0;
-	rc = nursery_close(&deepest);
-	MODEL_ASSERT(rc == ECANCELED || (rc == 0 && !before));
-	model_cover(rc == 0 ? "in time" : "cancelled");
+	close_below_the_raise(&deepest);
 	rc = nursery_close(&deeper);
 	MODEL_ASSERT(rc == 0 || rc == ECANCELED);
-	rc = nursery_close(&inner);
-	MODEL_ASSERT(rc == 0 || rc == ECANCELED);
-	MODEL_ASSERT(nursery_close(&root) == 0);
-	model_join(t);
+	end_below_the_root(t);
 }
 
 /* A second raise of what is cancelled already has the same promise. */
@@ -240,21 +253,13 @@ private_deeper_cancelled(void)
 {
 	struct model_thread *t;
 	struct nursery *deeper;
-	bool before;
-	int rc;
 
 	MODEL_ASSERT(nursery_open(&root, NULL) == 0);
 	MODEL_ASSERT(nursery_open_child(&inner, root, NULL) == 0);
 	MODEL_ASSERT(nursery_open_child(&deeper, inner, NULL) == 0);
 	t = model_start(cancel_handle, nursery_ref(inner));
-	before = nur_load_acquire(&raised) != 0;
-	rc = nursery_close(&deeper);
-	MODEL_ASSERT(rc == ECANCELED || (rc == 0 && !before));
-	model_cover(rc == 0 ? "in time" : "cancelled");
-	rc = nursery_close(&inner);
-	MODEL_ASSERT(rc == 0 || rc == ECANCELED);
-	MODEL_ASSERT(nursery_close(&root) == 0);
-	model_join(t);
+	close_below_the_raise(&deeper);
+	end_below_the_root(t);
 }
 
 /* ---- the token ---- */
