@@ -107,7 +107,7 @@ nur_full_fence(void)
 static inline void
 nur_light_barrier(void)
 {
-	if (nur_asymmetric)
+	if (__builtin_expect(nur_asymmetric, 1))
 		__asm__ volatile("" : : : "memory");
 	else
 		nur_full_fence();

@@ -112,11 +112,11 @@ armed(const struct nur_hook *h)
 	return nur_load_acquire(&h->armed);
 }
 
-static void
-arm(struct nur_hook *h, struct nur_callback *cb)
+static inline void
+arm(struct nur_hook *h, struct nur_callback *cb, bool waits)
 {
 	nur_store_release(&h->armed, cb);
-	if (h->waits)		/* K2 */
+	if (waits)		/* K2 */
 		nur_full_fence();
 	else
 		nur_light_barrier();
@@ -165,12 +165,13 @@ empty_locked(struct nur_hook *h)
 	nur_unlock(&callback_lock);
 }
 
-/* The hook that served last, if it is free and in the list of t. */
+/* The hook that served last, if it is free and in the list of t; then t was
+ * not inherited. */
 static inline struct nur_hook *
 hook_at_hand(const struct nur_thr *self, const struct nursery_token *t,
     bool waits)
 {
-	struct nur_hook *h = self->hook_at_hand[waits];
+	struct nur_hook *h = self == NULL ? NULL : self->hook_at_hand[waits];
 
 	return h != NULL && token_of(h) == t && armed(h) == NULL ? h : NULL;
 }
@@ -447,7 +448,7 @@ tell_slowly(struct nur_callback *cb)
 	nur_callbacks_run(&run);
 }
 
-static void
+static inline void
 fill(struct nur_callback *cb, struct nursery_token *t, unsigned level,
     void (*fn)(void *), void *arg)
 {
@@ -458,23 +459,23 @@ fill(struct nur_callback *cb, struct nursery_token *t, unsigned level,
 	cb->arg = arg;
 }
 
-/* Arms h; true unless the level has been reached, perhaps, meanwhile. */
+/* Arms h for a callback of t; true unless the level has been reached, perhaps,
+ * meanwhile. */
 static inline bool
-tell_quickly(struct nur_callback *cb, struct nur_hook *h)
+tell_quickly(struct nur_callback *cb, const struct nursery_token *t,
+    struct nur_hook *h, bool waits)
 {
 	cb->hook = h;
 	/* Relaxed: published by arm(). */
 	nur_store_relaxed(&cb->entry.state, NUR_CB_HOOKED);
-	arm(h, cb);
-	return nur_token_level(cb->token) == NURSERY_LIVE;
+	arm(h, cb, waits);
+	return nur_token_level(t) == NURSERY_LIVE;
 }
 
 static inline bool
 is_free(const struct nur_callback *cb)
 {
-	unsigned state = state_of(cb);
-
-	return state == NUR_CB_NONE || state == NUR_CB_DONE;
+	return state_of(cb) <= NUR_CB_DONE;
 }
 
 __attribute__((noinline)) static int
@@ -492,9 +493,24 @@ tell(struct nur_callback *cb, struct nursery_token *t, unsigned level,
 		h = hook_for(self, t, fn == NULL);
 	if (h == NULL)
 		nur_store_relaxed(&cb->entry.state, NUR_CB_NONE);
-	if (h == NULL || !tell_quickly(cb, h))
+	if (h == NULL || !tell_quickly(cb, t, h, fn == NULL))
 		tell_slowly(cb);
 	return 0;
+}
+
+/* With the hook at hand: false if there is none, or the storage is in use. */
+static inline bool
+tell_at_hand(struct nur_callback *cb, struct nursery_token *t, unsigned level,
+    void (*fn)(void *), void *arg, bool waits)
+{
+	struct nur_hook *h = hook_at_hand(nur_thr_peek(), t, waits);
+
+	if (h == NULL || !is_free(cb))
+		return false;
+	fill(cb, t, level, fn, arg);
+	if (!tell_quickly(cb, t, h, waits))
+		tell_slowly(cb);
+	return true;
 }
 
 int
@@ -502,16 +518,9 @@ nur_token_tell(struct nursery_token *t, unsigned level,
     struct nursery_callback *storage, void (*fn)(void *), void *arg)
 {
 	struct nur_callback *cb = (struct nur_callback *)storage;
-	struct nur_thr *self = nur_thr_peek();
-	struct nur_hook *h = self == NULL ? NULL : hook_at_hand(self, t, fn ==
-	    NULL);
 
-	if (h == NULL || !is_free(cb))
-		return tell(cb, t, level, fn, arg);
-	fill(cb, t, level, fn, arg);
-	if (!tell_quickly(cb, h))
-		tell_slowly(cb);
-	return 0;
+	return tell_at_hand(cb, t, level, fn, arg, fn == NULL) ? 0 :
+	    tell(cb, t, level, fn, arg);
 }
 
 void
@@ -524,37 +533,58 @@ nur_callback_list_locked(struct nursery_callback *storage,
 	register_locked(cb);
 }
 
+/* Not at hand, or not right. */
+__attribute__((noinline)) static int
+add_slowly(struct nursery_token *t, unsigned level,
+    struct nursery_callback *storage, void (*fn)(void *), void *arg)
+{
+	if (t == NULL || storage == NULL || fn == NULL)
+		return EINVAL;
+	if (nur_inherited(t))
+		return EOWNERDEAD;
+	return tell((struct nur_callback *)storage, t, level, fn, arg);
+}
+
+static inline int
+add(struct nursery_token *t, unsigned level, struct nursery_callback *storage,
+    void (*fn)(void *), void *arg)
+{
+	struct nur_callback *cb = (struct nur_callback *)storage;
+
+	return cb != NULL && fn != NULL && tell_at_hand(cb, t, level, fn, arg,
+	    false) ? 0 : add_slowly(t, level, storage, fn, arg);
+}
+
 int
 nursery_token_on_level(struct nursery_token *t, enum nursery_level level,
     struct nursery_callback *storage, void (*fn)(void *), void *arg)
 {
-	if (t == NULL || storage == NULL || fn == NULL ||
-	    (unsigned)level - NURSERY_DRAIN > NURSERY_ABORT - NURSERY_DRAIN)
+	if ((unsigned)level - NURSERY_DRAIN > NURSERY_ABORT - NURSERY_DRAIN)
 		return EINVAL;
-	if (nur_inherited(t))
-		return EOWNERDEAD;
-	return nur_token_tell(t, (unsigned)level, storage, fn, arg);
+	return add(t, (unsigned)level, storage, fn, arg);
 }
 
 int
 nursery_token_on_cancel(struct nursery_token *t, struct nursery_callback *cb,
     void (*fn)(void *), void *arg)
 {
-	return nursery_token_on_level(t, NURSERY_CANCEL, cb, fn, arg);
+	return add(t, NURSERY_CANCEL, cb, fn, arg);
 }
 
 /* ---- removing ---- */
 
-/* The quick way, for the thread that registered it: true if it did. */
-static bool
+/* The quick way, where it is in a hook of the thread's own: true if it is in
+ * nothing any more. */
+static inline bool
 unhook(struct nur_callback *cb)
 {
 	struct nur_thr *self = nur_thr_peek();
 	struct nur_hook *h = cb->hook;
 
-	if (self == NULL || h < self->hook || h >= self->hook + NUR_ALL_HOOKS)
+	if (self == NULL || (uintptr_t)h - (uintptr_t)self->hook >=
+	    sizeof self->hook || armed(h) != cb)
 		return false;
-	arm(h, NULL);
+	arm(h, NULL, h->waits);
 	if (nur_token_level(cb->token) != NURSERY_LIVE)
 		return false;
 	nur_store_relaxed(&cb->entry.state, NUR_CB_NONE);
@@ -624,7 +654,7 @@ remove_slowly(struct nur_callback *cb, bool may_wait)
 	}
 }
 
-static int
+__attribute__((noinline)) static int
 remove_callback(struct nur_callback *cb, bool may_wait)
 {
 	/* Never registered: nobody else knows this storage. */
@@ -632,8 +662,6 @@ remove_callback(struct nur_callback *cb, bool may_wait)
 		return 0;
 	if (nur_inherited(cb->token))
 		return EOWNERDEAD;
-	if (state_of(cb) == NUR_CB_HOOKED && unhook(cb))
-		return 0;
 	if (is_free(cb)) {
 		nur_store_relaxed(&cb->entry.state, NUR_CB_NONE);
 		return 0;
@@ -644,7 +672,7 @@ remove_callback(struct nur_callback *cb, bool may_wait)
 void
 nursery_callback_remove(struct nursery_callback *cb)
 {
-	if (cb != NULL)
+	if (cb != NULL && !unhook((struct nur_callback *)cb))
 		(void)remove_callback((struct nur_callback *)cb, true);
 }
 
@@ -653,7 +681,8 @@ nursery_callback_try_remove(struct nursery_callback *cb)
 {
 	if (cb == NULL)
 		return EINVAL;
-	return remove_callback((struct nur_callback *)cb, false);
+	return unhook((struct nur_callback *)cb) ? 0 :
+	    remove_callback((struct nur_callback *)cb, false);
 }
 
 void

@@ -44,16 +44,16 @@
 enum { NUR_ENTRY_CALLBACK, NUR_ENTRY_HOOK, NUR_ENTRY_VIEW };
 
 enum nur_cb_state {
-	NUR_CB_NONE, NUR_CB_HOOKED, NUR_CB_REGISTERED, NUR_CB_QUEUED,
-	NUR_CB_RUNNING, NUR_CB_DONE
+	NUR_CB_NONE, NUR_CB_DONE,	/* free */
+	NUR_CB_HOOKED, NUR_CB_REGISTERED, NUR_CB_QUEUED, NUR_CB_RUNNING
 };
 
 /* Lies in the caller's struct nursery_callback. */
 struct nur_callback {
 	struct nur_entry entry;
 	struct nursery_token *token;
-	struct nur_hook *hook;	/* HOOKED */
 	struct nur_run *run;	/* QUEUED, RUNNING */
+	struct nur_hook *hook;	/* HOOKED */
 	void (*fn)(void *);	/* NULL: arg is a thread to be woken, C4 */
 	void *arg;
 };
