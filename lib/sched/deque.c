@@ -259,12 +259,15 @@ take_slots_locked(struct nur_deque *d, struct nur_deque *to, uint32_t most,
     nur_fits_fn *fits, const void *arg)
 {
 	uint32_t top = nur_load_relaxed(&d->top), end, i;
+	const struct nursery *n = NULL;
 	struct nur_job *job;
 
 	end = claim_locked(d, top, most);
 	for (i = top; i != end; i++) {
 		job = slot(d, i);
-		if (fits != NULL && !fits(job, arg))
+		if (i == top)
+			n = job->nursery;
+		if (job->nursery != n || (fits != NULL && !fits(job, arg)))
 			break;
 		nur_deque_push(to, job);
 	}

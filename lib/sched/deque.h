@@ -20,6 +20,10 @@
  *     queue of any length needs no memory but its jobs'.
  * D5  A job that was pushed can be stolen whatever its owner does: nothing
  *     is hidden.  Only thieves hide what they move until they are through.
+ * D6  A thief of slots takes jobs of one nursery.  Where closes nest, each job
+ *     has its own, and the thief of the oldest alone works for the one that
+ *     the victim waits for last; so whoever waits finds work that belongs to
+ *     it, and what the thief has besides is nothing another waits for.
  */
 #ifndef NUR_SCHED_DEQUE_H
 #define NUR_SCHED_DEQUE_H
@@ -56,6 +60,7 @@ struct nur_deque {
 	struct nur_deque *below;	/* lane lock: the next that is unused */
 	bool listed;			/* lane lock */
 	bool works;			/* atomic: a worker's, sched/lane.c */
+	bool helped;			/* atomic: another's, who runs them */
 	_Alignas(64) struct nur_job *slot[NUR_DEQUE_ROOM];	/* atomic */
 };
 
@@ -147,8 +152,8 @@ nur_deque_length(struct nur_deque *d)
 void nur_deque_give(struct nur_deque *d, struct nur_job *job);
 
 /* Moves the oldest half, or a chain, from `d` to `to`, which is the caller's:
- * how many.  With `fits`, only as long as it says so.  0, too, if another
- * thief is at it. */
+ * how many.  Of several nurseries, only what is of the oldest one's: D6.  With
+ * `fits`, only as long as it says so.  0, too, if another thief is at it. */
 typedef bool nur_fits_fn(const struct nur_job *job, const void *arg);
 unsigned nur_deque_steal(struct nur_deque *d, struct nur_deque *to,
     nur_fits_fn *fits, const void *arg);

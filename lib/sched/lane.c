@@ -264,16 +264,24 @@ nur_lane_steal(struct nur_thr *self, nur_fits_fn *fits, const void *arg)
 
 /* ---- L6 ---- */
 
+static bool
+has_its_turn(struct nur_deque *d, bool helped)
+{
+	return !nur_load_relaxed(&d->works) && (helped || !nur_load_relaxed(
+	    &d->helped)) && nur_deque_length(d) > 0;
+}
+
 /* Each worker goes on where it stopped, so that nobody's turn is missed. */
 static bool
 steal_from_outside(struct nur_thr *self)
 {
+	bool helped = self->jobs % NUR_POLL_HELPED == 0;
 	struct nur_deque *first = self->polled != NULL ? self->polled :
 	    &nobodys, *d = first;
 
 	do {
 		d = after(d);
-		if (nur_load_relaxed(&d->works) || nur_deque_length(d) == 0)
+		if (!has_its_turn(d, helped))
 			continue;
 		self->polled = d;
 		return nur_deque_steal(d, self->deque, NULL, NULL) > 0;

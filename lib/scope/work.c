@@ -182,15 +182,20 @@ static void
 run_here(struct nur_thr *self, struct nursery *n, void (*fn)(
     struct nur_thr *self, struct nur_tally *y, struct nursery *n))
 {
+	bool outermost = self->tally == NULL;
 	struct nur_tally tally;
 	int state;
 
 	/* A task is not what a pthread_cancel was meant for. */
 	(void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
 	begin(self, &tally, nur_load_relaxed(&self->place));
+	if (outermost)
+		nur_lane_runs(self, true);
 	pthread_cleanup_push(exited, NULL);
 	fn(self, &tally, n);
 	pthread_cleanup_pop(0);
+	if (outermost)
+		nur_lane_runs(self, false);
 	end(self, &tally);
 	(void)pthread_setcancelstate(state, NULL);
 }

@@ -836,6 +836,37 @@ START_TEST(test_compute_outsiders_have_their_turn)
 }
 END_TEST
 
+/* The same for one who runs his own, and blocks in the midst of it. */
+static int
+await_service(struct nursery_token *t, void *arg)
+{
+	struct busy *b = arg;
+
+	(void)t;
+	gate_pass(&b->served);
+	return 0;
+}
+
+START_TEST(test_compute_what_a_helper_cannot_run_has_its_turn)
+{
+	struct busy b = { .rounds = 0 };
+	struct nursery *n = NULL;
+
+	have_workers("1");
+	gate_init(&b.begun);
+	gate_init(&b.served);
+	b.n = open_compute();
+	n = open_compute();
+	ck_assert_int_eq(nursery_spawn(b.n, stay_busy, &b), 0);
+	gate_pass(&b.begun);
+	ck_assert_int_eq(nursery_spawn(n, be_served, &b), 0);
+	ck_assert_int_eq(nursery_spawn(n, await_service, &b), 0);
+	ck_assert_int_eq(nursery_close(&n), 0);
+	ck_assert_int_eq(nursery_close(&b.n), 0);
+	ck_assert_int_eq(b.ran, 1);
+}
+END_TEST
+
 static int
 leave_by_exit(struct nursery_token *t, void *arg)
 {
@@ -996,6 +1027,8 @@ main(void)
 	tcase_add_test(c, test_compute_running_tasks_are_in_the_dump);
 	tcase_add_test(c, test_compute_stop_names_who_stays);
 	tcase_add_test(c, test_compute_outsiders_have_their_turn);
+	tcase_add_test(c,
+	    test_compute_what_a_helper_cannot_run_has_its_turn);
 	tcase_add_test(c, test_compute_pthread_exit_is_misuse);
 	tcase_add_test(c, test_compute_a_forked_child_has_a_lane_of_its_own);
 	tcase_add_test(c,

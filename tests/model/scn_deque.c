@@ -245,6 +245,34 @@ deque_fits(void)
 	end(3);
 }
 
+/* D6: the oldest is of another nursery than the rest. */
+static void
+thief_of_one_nursery(void *to)
+{
+	unsigned count = nur_deque_steal(&own, to, NULL, NULL);
+
+	MODEL_ASSERT(count <= 1);
+	MODEL_ASSERT(take_all(to) == (int)count);
+	model_cover(count == 1 ? "one stolen" : "none stolen");
+}
+
+static void
+deque_of_nurseries(void)
+{
+	static char nurseries[2];
+	struct model_thread *t;
+	int i;
+
+	begin();
+	for (i = 0; i < 3; i++)
+		jobs[i].nursery = (struct nursery *)(void *)&nurseries[i > 0];
+	push(0, 3);
+	t = model_start(thief_of_one_nursery, &spoils[0]);
+	(void)takes_one(&own);
+	model_join(t);
+	end(3);
+}
+
 /* The owner ends: what it has goes to nobody's queue, where one more is
  * given, and thieves are at both. */
 static void
@@ -823,6 +851,8 @@ const struct scenario deque_scenarios[] = {
 	{ "deque-handed-over", deque_handed_over, { 0 },
 	    { "nothing stolen", "one stolen" }, 3, -1 },
 	{ "deque-fits", deque_fits, { 0 }, { "one stolen" }, 3, -1 },
+	{ "deque-of-nurseries", deque_of_nurseries, { 0 }, { "one stolen" },
+	    3, -1 },
 	{ "deque-moved", deque_moved, { 0 },
 	    { "nothing stolen", "one stolen" }, 3, -1 },
 	{ "lane-one-task", lane_one_task, { 0 },
