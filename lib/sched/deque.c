@@ -254,23 +254,29 @@ room(struct nur_deque *to)
 	return NUR_DEQUE_ROOM - (b - to->freed_seen);
 }
 
+/* The oldest comes last, so that the thief begins with it: in a tree it is the
+ * largest, and would otherwise be stolen to and fro until nothing else is
+ * left. */
 static unsigned
 take_slots_locked(struct nur_deque *d, struct nur_deque *to, uint32_t most,
     nur_fits_fn *fits, const void *arg)
 {
-	uint32_t top = nur_load_relaxed(&d->top), end, i;
-	const struct nursery *n = NULL;
-	struct nur_job *job;
+	uint32_t top = nur_load_relaxed(&d->top), end, i = top;
+	struct nur_job *oldest = NULL, *job;
 
 	end = claim_locked(d, top, most);
-	for (i = top; i != end; i++) {
+	for (; i != end; i++) {
 		job = slot(d, i);
-		if (i == top)
-			n = job->nursery;
-		if (job->nursery != n || (fits != NULL && !fits(job, arg)))
+		if (oldest == NULL)
+			oldest = job;
+		if (job->nursery != oldest->nursery || (fits != NULL && !fits(
+		    job, arg)))
 			break;
-		nur_deque_push(to, job);
+		if (job != oldest)
+			nur_deque_push(to, job);
 	}
+	if (i != top)
+		nur_deque_push(to, oldest);
 	pass_locked(d, i);
 	return i - top;
 }

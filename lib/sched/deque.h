@@ -60,7 +60,6 @@ struct nur_deque {
 	struct nur_deque *below;	/* lane lock: the next that is unused */
 	bool listed;			/* lane lock */
 	bool works;			/* atomic: a worker's, sched/lane.c */
-	bool helped;			/* atomic: another's, who runs them */
 	_Alignas(64) struct nur_job *slot[NUR_DEQUE_ROOM];	/* atomic */
 };
 
@@ -146,6 +145,14 @@ nur_deque_length(struct nur_deque *d)
 	n = (int32_t)(nur_load_relaxed(&d->bottom) - nur_load_relaxed(
 	    &d->top));
 	return n > 0 ? (uint32_t)n : 0;
+}
+
+/* Other than before if its owner has pushed or popped since; a guess. */
+static inline uint32_t
+nur_deque_moves(const struct nur_deque *d)
+{
+	return 2 * nur_load_relaxed(&d->pushes) - nur_load_relaxed(
+	    &d->bottom);
 }
 
 /* Adds a job to a queue that is not the caller's. */

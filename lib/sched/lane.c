@@ -244,15 +244,32 @@ moved(struct nur_thr *self, uint32_t next)
 		nur_lane_pushed(self);
 }
 
-bool
-nur_lane_steal(struct nur_thr *self, nur_fits_fn *fits, const void *arg)
+/* Whether the worker that has d, the i-th queue, is at it. */
+static bool
+moves(const struct nur_deque *d, struct nur_lane_seen *seen, unsigned i)
 {
-	struct nur_deque *d;
+	uint32_t now = nur_deque_moves(d), *before;
+
+	if (seen == NULL || !nur_load_relaxed(&d->works))
+		return false;
+	before = &seen->moves[i % NUR_LANE_SEEN];
+	if (*before == now)
+		return false;
+	*before = now;
+	return true;
+}
+
+bool
+nur_lane_steal(struct nur_thr *self, nur_fits_fn *fits, const void *arg,
+    struct nur_lane_seen *seen)
+{
 	bool tried = false, stolen = false;
+	struct nur_deque *d;
+	unsigned i = 0;
 
 	for (d = after(self->deque); d != self->deque && !stolen;
 	    d = after(d)) {
-		if (nur_deque_length(d) == 0)
+		if (moves(d, seen, i++) || nur_deque_length(d) == 0)
 			continue;
 		stolen = nur_deque_steal(d, self->deque, fits, arg) > 0;
 		tried = true;
@@ -264,24 +281,16 @@ nur_lane_steal(struct nur_thr *self, nur_fits_fn *fits, const void *arg)
 
 /* ---- L6 ---- */
 
-static bool
-has_its_turn(struct nur_deque *d, bool helped)
-{
-	return !nur_load_relaxed(&d->works) && (helped || !nur_load_relaxed(
-	    &d->helped)) && nur_deque_length(d) > 0;
-}
-
 /* Each worker goes on where it stopped, so that nobody's turn is missed. */
 static bool
 steal_from_outside(struct nur_thr *self)
 {
-	bool helped = self->jobs % NUR_POLL_HELPED == 0;
 	struct nur_deque *first = self->polled != NULL ? self->polled :
 	    &nobodys, *d = first;
 
 	do {
 		d = after(d);
-		if (!has_its_turn(d, helped))
+		if (nur_load_relaxed(&d->works) || nur_deque_length(d) == 0)
 			continue;
 		self->polled = d;
 		return nur_deque_steal(d, self->deque, NULL, NULL) > 0;

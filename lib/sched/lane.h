@@ -22,8 +22,7 @@
  *     now: its owner is about to need it.
  * L6  A worker that never searches, for it has so much of its own, takes now
  *     and then what others than workers have pushed: who is no worker may
- *     wait for it without running it.  From one who runs his own it takes
- *     more rarely, for he may block in the midst of that.
+ *     wait for it without running it.
  * L7  Who has jobs for the one he calls puts them into that one's queue: no
  *     search, and no heavy barrier, comes before the first of them.  An
  *     outsider gives his only job; a worker that blocks, its place with its
@@ -66,17 +65,16 @@ void nur_lane_answer(struct nur_thr *self);
 /* L6: called after each job. */
 #define NUR_POLL_EVERY	64	/* jobs: then what no thread's queue holds */
 #define NUR_POLL_ALL	1024	/* jobs: then what no worker's holds */
-#define NUR_POLL_HELPED	65536	/* jobs: then also what its owner runs */
 void nur_lane_poll(struct nur_thr *self);
-/* One who is no worker, and has a queue, begins or ends to run what it holds. */
-static inline void
-nur_lane_runs(struct nur_thr *self, bool runs)
-{
-	/* Relaxed: only a hint. */
-	nur_store_relaxed(&self->deque->helped, runs);
-}
-/* Steals jobs that fit: whether there were any. */
-bool nur_lane_steal(struct nur_thr *self, nur_fits_fn *fits, const void *arg);
+/* Steals jobs that fit: whether there were any.  With `seen`, what workers come
+ * to by themselves is left to them: only queues are stolen from in which
+ * nothing has moved since the call before, with the same. */
+#define NUR_LANE_SEEN	64	/* queues; of the others it knows less */
+struct nur_lane_seen {
+	uint32_t moves[NUR_LANE_SEEN];
+};
+bool nur_lane_steal(struct nur_thr *self, nur_fits_fn *fits, const void *arg,
+    struct nur_lane_seen *seen);
 /* A guess. */
 bool nur_lane_has_work(void);
 /* These block, and their places are free; so many may run beyond the places. */

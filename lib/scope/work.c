@@ -8,7 +8,9 @@
  *     wait is never entered by a stranger.
  * K2  It takes its own newest first, then the oldest of others' (a thief's
  *     work is often a descendant of what was waited for; Wagner, Calder:
- *     Leapfrogging, 1993), and only then sleeps, without its place.
+ *     Leapfrogging, 1993), and only then sleeps, without its place.  One that
+ *     has none would be one more than there are processors: it takes from
+ *     workers only what they do not come to.
  */
 #include "config.h"
 
@@ -159,7 +161,8 @@ pop_member(struct nur_thr *self, const struct wait *w)
 static void
 help(struct nur_thr *self, struct nur_tally *y, struct nursery *n)
 {
-	int left = nur_lane_places() > 1 ? NUR_HELP_ROUNDS : 0;
+	int left = nur_lane_places() > 1 ? NUR_HELP_ROUNDS : y->works ? 0 : 2;
+	struct nur_lane_seen seen = { { 0 } };
 	const struct wait w = { self, n };
 	struct nur_job *job;
 
@@ -169,7 +172,7 @@ help(struct nur_thr *self, struct nur_tally *y, struct nursery *n)
 		nur_light_run_ends(y);
 		if (nur_light_done(n) || left-- <= 0)
 			return;
-		if (nur_lane_steal(self, fits, &w))
+		if (nur_lane_steal(self, fits, &w, y->works ? NULL : &seen))
 			left = NUR_HELP_ROUNDS;
 		else
 			nur_cpu_rest();
@@ -182,20 +185,15 @@ static void
 run_here(struct nur_thr *self, struct nursery *n, void (*fn)(
     struct nur_thr *self, struct nur_tally *y, struct nursery *n))
 {
-	bool outermost = self->tally == NULL;
 	struct nur_tally tally;
 	int state;
 
 	/* A task is not what a pthread_cancel was meant for. */
 	(void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
 	begin(self, &tally, nur_load_relaxed(&self->place));
-	if (outermost)
-		nur_lane_runs(self, true);
 	pthread_cleanup_push(exited, NULL);
 	fn(self, &tally, n);
 	pthread_cleanup_pop(0);
-	if (outermost)
-		nur_lane_runs(self, false);
 	end(self, &tally);
 	(void)pthread_setcancelstate(state, NULL);
 }

@@ -836,7 +836,36 @@ START_TEST(test_compute_outsiders_have_their_turn)
 }
 END_TEST
 
-/* The same for one who runs his own, and blocks in the midst of it. */
+/* What lies behind a worker that is busy for long is run by who waits. */
+static int
+spin_until_served(struct nursery_token *t, void *arg)
+{
+	struct busy *b = arg;
+
+	(void)t;
+	ck_assert_int_eq(nursery_spawn(b->n, be_served, b), 0);
+	gate_open(&b->begun);
+	while (counted(&b->ran) == 0)
+		;
+	return 0;
+}
+
+START_TEST(test_compute_who_waits_runs_what_a_busy_worker_has)
+{
+	struct busy b = { .rounds = 0 };
+
+	have_workers(_i == 0 ? "1" : "2");
+	gate_init(&b.begun);
+	gate_init(&b.served);
+	b.n = open_compute();
+	ck_assert_int_eq(nursery_spawn(b.n, spin_until_served, &b), 0);
+	gate_pass(&b.begun);
+	ck_assert_int_eq(nursery_close(&b.n), 0);
+	ck_assert_int_eq(b.ran, 1);
+}
+END_TEST
+
+/* One who runs his own, and blocks in the midst of it, is no worker either. */
 static int
 await_service(struct nursery_token *t, void *arg)
 {
@@ -1029,6 +1058,8 @@ main(void)
 	tcase_add_test(c, test_compute_outsiders_have_their_turn);
 	tcase_add_test(c,
 	    test_compute_what_a_helper_cannot_run_has_its_turn);
+	tcase_add_loop_test(c,
+	    test_compute_who_waits_runs_what_a_busy_worker_has, 0, 2);
 	tcase_add_test(c, test_compute_pthread_exit_is_misuse);
 	tcase_add_test(c, test_compute_a_forked_child_has_a_lane_of_its_own);
 	tcase_add_test(c,
