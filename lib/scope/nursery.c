@@ -371,11 +371,10 @@ is_done_locked(const struct nursery *n, bool all)
 	return n->unfinished == n->services && nur_light_done(n);
 }
 
-/* Until the end of a task or the deadline: 0 or ETIMEDOUT. */
+/* Until done_seq is not what was seen, or the deadline: 0 or ETIMEDOUT. */
 static int
-sleep_till_change_locked(struct nursery *n, int64_t deadline)
+sleep_till_change_locked(struct nursery *n, uint32_t seen, int64_t deadline)
 {
-	uint32_t seen = nur_load_relaxed(&n->done_seq);
 	struct nur_thr *self = nur_thr_peek();
 	bool paused;
 	int rc;
@@ -407,9 +406,13 @@ static int
 await_done_locked(struct nursery *n, bool all, int64_t deadline)
 {
 	int64_t until, service_until = NURSERY_NEVER;
+	uint32_t seen;
 	int rc = 0;
 
 	while (!is_done_locked(n, all)) {
+		/* First: services are to be stopped when what is run here,
+		 * without the lock, was the last of the others. */
+		seen = nur_load_relaxed(&n->done_seq);
 		if (rc == ETIMEDOUT && deadline <= nur_now())
 			return ETIMEDOUT;
 		if (all)
@@ -420,7 +423,7 @@ await_done_locked(struct nursery *n, bool all, int64_t deadline)
 			until = nur_try_again_by(until);
 		if (is_done_locked(n, all) || help_locked(n, all, until))
 			break;
-		rc = sleep_till_change_locked(n, until);
+		rc = sleep_till_change_locked(n, seen, until);
 	}
 	return 0;
 }

@@ -11,6 +11,7 @@
  *     Leapfrogging, 1993), and only then sleeps, without its place.  One that
  *     has none would be one more than there are processors: it takes from
  *     workers only what they do not come to.
+ * K3  It runs no service: that ends when it is told to, perhaps by the waiter.
  */
 #include "config.h"
 
@@ -135,11 +136,15 @@ static bool
 fits(const struct nur_job *job, const void *wait)
 {
 	const struct nursery *m = job->nursery;
+	const struct nursery_task *t;
 	const struct wait *w = wait;
 
-	if (m == NULL)
-		m = NUR_CONTAINER(job, const struct nursery_task,
-		    job)->nursery;
+	if (m == NULL) {
+		t = NUR_CONTAINER(job, const struct nursery_task, job);
+		if (nur_is_service(t))
+			return false;
+		m = t->nursery;
+	}
 	while (m != NULL && m != w->nursery && may_help(w->self, m))
 		m = m->parent;
 	return m == w->nursery;

@@ -2,6 +2,7 @@
 /* Services, which stop after the normal tasks, and last words. */
 #include "tasks.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* Who stopped when: numbers in the order in which services were told. */
@@ -592,6 +593,84 @@ START_TEST(test_final_ends_before_services_do)
 }
 END_TEST
 
+/* ---- on the compute lane, where who waits runs tasks ---- */
+
+/* A nursery there, and its only worker at the gate: what is spawned stays in
+ * the queue, until the monitor lets another worker go on. */
+static struct nursery *
+open_beside_a_busy_worker(struct nursery **busy, struct gate *g)
+{
+	struct nursery_attr a = NURSERY_ATTR_INIT;
+
+	ck_assert_int_eq(setenv("NURSERY_WORKERS", "1", 1), 0);
+	gate_init(g);
+	a.lane = NURSERY_COMPUTE;
+	*busy = open_root(&a);
+	ck_assert_int_eq(nursery_spawn(*busy, task_at_gate, g), 0);
+	gate_await(g, 1);
+	return open_root(&a);
+}
+
+static void
+spawn_on_own_thread(struct nursery *n, unsigned flags, nursery_fn *fn,
+    void *arg)
+{
+	struct nursery_task_attr a = NURSERY_TASK_ATTR_INIT;
+
+	a.flags = flags;
+	a.lane = NURSERY_BLOCKING;
+	ck_assert_int_eq(nursery_spawn_with(n, &a, fn, arg, NULL), 0);
+}
+
+/* Or nobody could tell it to stop. */
+START_TEST(test_service_is_not_run_by_the_one_that_closes)
+{
+	struct nursery *busy, *n;
+	struct service s = { .number = 1 };
+	struct gate g, normal;
+	struct later l = { .closer = own_tid(), .g = &normal };
+	struct log log;
+	pthread_t id;
+
+	log_init(&log);
+	gate_init(&normal);
+	s.log = &log;
+	l.told = &log.count;
+	n = open_beside_a_busy_worker(&busy, &g);
+	spawn_on_own_thread(n, 0, task_at_gate, &normal);
+	add_service(n, &s, 0);
+	id = start_thread(open_later, &l);
+	ck_assert_int_eq(nursery_close(&n), 0);
+	(void)end_thread(id);
+	ck_assert_int_eq(l.told_then, 0);
+	gate_open(&g);
+	ck_assert_int_eq(nursery_close(&busy), 0);
+}
+END_TEST
+
+/* The last normal task is run by the one that closes, and wakes nobody. */
+START_TEST(test_service_is_stopped_when_the_closer_ran_the_last_task)
+{
+	struct nursery *busy, *n;
+	struct service s = { .number = 1 };
+	struct log log;
+	struct gate g;
+	int ran = 0;
+
+	log_init(&log);
+	s.log = &log;
+	n = open_beside_a_busy_worker(&busy, &g);
+	spawn_on_own_thread(n, NURSERY_TASK_SERVICE, serve, &s);
+	await_count(&log.ready, 1);
+	ck_assert_int_eq(nursery_spawn(n, task_count, &ran), 0);
+	ck_assert_int_eq(nursery_close(&n), 0);
+	ck_assert_int_eq(ran, 1);
+	ck_assert_int_eq(log.count, 1);
+	gate_open(&g);
+	ck_assert_int_eq(nursery_close(&busy), 0);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -615,6 +694,9 @@ main(void)
 	    test_service_in_the_queue_is_discarded_when_it_is_to_stop);
 	tcase_add_test(c, test_service_stopped_by_its_handle);
 	tcase_add_test(c, test_service_is_stopped_when_the_scope_is_left);
+	tcase_add_test(c, test_service_is_not_run_by_the_one_that_closes);
+	tcase_add_test(c,
+	    test_service_is_stopped_when_the_closer_ran_the_last_task);
 	tcase_add_loop_test(c,
 	    test_final_is_accepted_after_cancel_and_drain_and_is_shielded, 0,
 	    2);
