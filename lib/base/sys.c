@@ -66,7 +66,13 @@ nur_eventfd_ring(int fd)
 void
 nur_close(int fd)
 {
-	(void)syscall(SYS_close, fd);
+	int state;
+
+	/* By the function: ThreadSanitizer would take the next one with this
+	 * number for this one. */
+	(void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	(void)close(fd);
+	(void)pthread_setcancelstate(state, NULL);
 }
 
 #ifndef SYS_pidfd_open
