@@ -110,7 +110,9 @@ struct nur_thr {
 	/* the thread's own; read, too, by who has a callback of it to run */
 	void (*wake)(struct nur_thr *self);	/* NULL: nur_unpark() does */
 	/* the thread's own */
-	struct nursery_task *task;	/* that runs here; atomic */
+	struct nursery_task *task;	/* that runs here */
+	struct nursery_task *light;	/* the same, if it is a light one, else
+					 * NULL: scope/light.c, W7; atomic */
 	unsigned blocking;	/* pairs of io/blocking.c that are open */
 	bool blocking_paused;	/* the outermost of them gave a place away */
 	size_t stack_size;	/* 0: not a thread of the pool */

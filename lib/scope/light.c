@@ -25,7 +25,8 @@
  * W6  A spawner's tally keeps n from closing, so whoever has one may count
  *     without asking for n's state.
  * W7  Who looks at a thread from elsewhere, as scope/look.c says, finds its
- *     task and those in whose midst it runs.
+ *     task in self->light, if it is a light one, and those in whose midst it
+ *     runs.  Other tasks end without a look at looks, so they are not there.
  * W8  The opener of a nursery that was private at first has a tally in it,
  *     n->mine, as long as mine.counts: it spawns and runs tasks of n there,
  *     as W5 says.  While n is private the word is zero, and mine is all there
@@ -461,6 +462,16 @@ copy_whole(struct nursery_task *to, struct nursery_task *t)
 	nur_store_relaxed(&to->state, 0);
 }
 
+/* `t` may be NULL, or no light one. */
+static inline void
+runs_here(struct nur_thr *self, struct nursery_task *t)
+{
+	self->task = t;
+	/* Release: W7; pairs with look_at(). */
+	nur_store_release(&self->light, t != NULL && nur_is_light(t) ? t :
+	    NULL);
+}
+
 /* It runs nowhere any more. */
 static inline void
 put(struct nur_thr *self, struct nursery_task *t)
@@ -485,7 +496,7 @@ nur_light_present(struct nur_thr *self)
 			return NULL;
 		copy_whole(whole, t);
 		nur_nest_host_moved(self, t, whole);
-		nur_store_release(&self->task, whole);
+		runs_here(self, whole);
 		if (!nur_inherited(t))
 			put(self, t);
 		t = whole;
@@ -526,8 +537,7 @@ run(struct nur_thr *self, struct nursery_task *t)
 	}
 	self->blocking = 0;
 	identify(self, t, self->task);
-	/* Release: W7. */
-	nur_store_release(&self->task, t);
+	runs_here(self, t);
 	result = t->fn(t->token, t->arg);
 	if (nur_load_relaxed(&nur_generation) != generation)
 		_exit(NUR_FORKED_AND_BACK);
@@ -539,7 +549,7 @@ run(struct nur_thr *self, struct nursery_task *t)
 	}
 	if (result != 0)
 		failed(t, result);
-	nur_store_relaxed(&self->task, nur_light_before(t));
+	runs_here(self, nur_light_before(t));
 	self->blocking = blocking;
 	put(self, t);
 	return true;
@@ -589,8 +599,8 @@ struct look {
 static void
 look_at(const struct nur_thr *thr, void *arg)
 {
-	/* Acquire: pairs with run(). */
-	const struct nursery_task *t = nur_load_acquire(&thr->task);
+	/* Acquire: pairs with runs_here(). */
+	const struct nursery_task *t = nur_load_acquire(&thr->light);
 	struct nur_light_seen s = { .thr = thr };
 	const struct nursery *n;
 	const struct look *k = arg;

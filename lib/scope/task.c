@@ -45,10 +45,24 @@ nur_task_current(void)
 	return self == NULL ? NULL : self->task;
 }
 
-static void
-leave(struct nur_thr *self, struct nursery_task *before)
+/* A task that is no light one, W7: others see nothing of it here. */
+static struct nursery_task *
+enter(struct nur_thr *self, struct nursery_task *t)
 {
-	nur_store_relaxed(&self->task, before);
+	struct nursery_task *light = nur_load_relaxed(&self->light);
+
+	nur_store_relaxed(&self->light, NULL);
+	self->task = t;
+	return light;
+}
+
+static void
+leave(struct nur_thr *self, struct nursery_task *before,
+    struct nursery_task *light)
+{
+	self->task = before;
+	/* Release: pairs with look_at() in light.c. */
+	nur_store_release(&self->light, light);
 }
 
 static uint64_t
@@ -317,6 +331,7 @@ call_on_done(struct nursery *n, struct nursery_task *t)
 	struct nursery_result r = NURSERY_RESULT_INIT;
 	struct nur_thr *self = nur_thr_peek();
 	struct nursery_task *before = self == NULL ? NULL : self->task;
+	struct nursery_task *light = NULL;
 
 	r.task = t->id;
 	r.name = t->name;
@@ -326,10 +341,10 @@ call_on_done(struct nursery *n, struct nursery_task *t)
 	r.ended = t->ended;
 	/* To the callback it is the task that runs here: a member. */
 	if (self != NULL)
-		nur_store_relaxed(&self->task, t);
+		light = enter(self, t);
 	n->attr.on_done(n, &r, n->attr.ctx);
 	if (self != NULL)
-		leave(self, before);
+		leave(self, before, light);
 }
 
 /*
@@ -474,7 +489,7 @@ exited(void *task)
 	t->result = ENDED_BY_EXIT;
 	nur_nursery_opener_ends(self, host_of_left_open(self, t));
 	nur_task_finish(t, &next);
-	leave(self, before);
+	leave(self, before, NULL);
 	if (next != NULL && nur_start(next, stack_size) != 0)
 		nur_requeue(n, next);
 }
@@ -482,15 +497,14 @@ exited(void *task)
 static struct nursery_task *
 run_on(struct nur_thr *self, struct nursery_task *t)
 {
-	struct nursery_task *next = NULL, *before = self->task;
+	struct nursery_task *next = NULL, *before = self->task, *light;
 	unsigned blocking = self->blocking;
 
 	self->blocking = 0;
 	nur_store_relaxed(&t->since, nur_now());
 	t->started = true;
 	nur_store_release(&t->thr, self);
-	/* Relaxed: who reads it elsewhere is ordered with what t does. */
-	nur_store_relaxed(&self->task, t);
+	light = enter(self, t);
 	pthread_cleanup_push(exited, t);
 	t->result = t->fn(t->token, t->arg);
 	pthread_cleanup_pop(0);
@@ -500,7 +514,7 @@ run_on(struct nur_thr *self, struct nursery_task *t)
 		t->result = ENOTEMPTY;
 	nur_nursery_opener_ends(self, host_of_left_open(self, t));
 	nur_task_finish(t, &next);
-	leave(self, before);
+	leave(self, before, light);
 	self->blocking = blocking;
 	return next;
 }
@@ -583,6 +597,6 @@ nur_task_after_fork(void)
 	nur_slab_after_fork(&task_slab);
 	if (self == NULL)
 		return;
-	leave(self, NULL);
+	leave(self, NULL, NULL);
 	nur_nest_after_fork(self);
 }
