@@ -252,6 +252,15 @@ fire_one(int64_t now)
 	return true;
 }
 
+/* Nothing is in it, nor reserved. */
+static void
+free_heap_locked(void)
+{
+	nur_free(heap);
+	heap = NULL;
+	count = capacity = young_count = 0;
+}
+
 /* Until something is due or the thread is to look up; false if its last
  * second has passed. */
 static bool
@@ -276,9 +285,7 @@ sleep_once(void)
 	nur_lock(&nur_timer_lock);
 	sleeps_to = INT64_MIN;
 	if (to != INT64_MIN && reserved == 0) {
-		nur_free(heap);
-		heap = NULL;
-		count = capacity = young_count = 0;
+		free_heap_locked();
 		running = stays = false;
 	}
 	nur_unlock(&nur_timer_lock);
@@ -327,6 +334,8 @@ reserve_locked(size_t n)
 	if (rc == 0 && !running) {
 		rc = nur_thread_start(timer_thread, NULL, NUR_SERVANT_STACK);
 		running = rc == 0;
+		if (rc != 0)
+			free_heap_locked();
 	}
 	if (rc == 0)
 		reserved += n;
