@@ -8,6 +8,7 @@
 #include "sched/monitor.h"
 #include "token/vacant.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,6 +41,7 @@ static unsigned queues, claims;	/* L9 */
 static struct nur_deque *unused, *fresh;	/* of no thread; not listed */
 static bool searching;		/* somebody, L2 */
 static bool lacks_thread;	/* none was to be had: do not try at once */
+static uint32_t begins;		/* atomic: the first worker is being started */
 static struct nur_link parked = { &parked, &parked };
 /* Of threads and, first of all, of none; linked for ever, to be read without
  * the lock. */
@@ -650,15 +652,11 @@ uncall(bool to_search)
 }
 
 static int
-start_worker(struct nur_thr *giver)
+start_counted(struct nur_thr *giver)
 {
-	struct nur_thr *thr;
+	struct nur_thr *thr = new_worker(giver);
 	int rc = EAGAIN;
 
-	nur_lock(&nur_lane_lock);
-	workers++;
-	nur_unlock(&nur_lane_lock);
-	thr = new_worker(giver);
 	if (thr != NULL) {
 		rc = nur_thread_start(worker, thr, NUR_LANE_STACK);
 		if (rc == 0)
@@ -670,23 +668,58 @@ start_worker(struct nur_thr *giver)
 	return rc;
 }
 
+static int
+start_worker(struct nur_thr *giver)
+{
+	nur_lock(&nur_lane_lock);
+	workers++;
+	nur_unlock(&nur_lane_lock);
+	return start_counted(giver);
+}
+
+/* Whether there will be a worker is known when that is over. */
+static void
+await_first_locked(void)
+{
+	while (nur_load_relaxed(&begins) != 0) {
+		nur_unlock(&nur_lane_lock);
+		(void)nur_futex_wait(&begins, 1, NURSERY_NEVER);
+		nur_lock(&nur_lane_lock);
+	}
+}
+
+static int
+start_first(void)
+{
+	int rc = start_counted(NULL);
+
+	nur_lock(&nur_lane_lock);
+	nur_store_relaxed(&begins, 0);
+	nur_unlock(&nur_lane_lock);
+	nur_futex_wake(&begins, INT_MAX);
+	return rc;
+}
+
 int
 nur_lane_begin(void)
 {
-	bool begins;
+	bool first;
 
 	nur_lock(&nur_lane_lock);
-	begins = workers == 0;
+	await_first_locked();
+	first = workers == 0;
 	if (places == 0)
 		nur_store_relaxed(&places, wanted_workers());
-	if (begins) {
+	if (first) {
+		workers++;
 		active++;
 		searching = true;
 		lacks_thread = false;
+		nur_store_relaxed(&begins, 1);
 		places_changed_locked();
 	}
 	nur_unlock(&nur_lane_lock);
-	return begins ? start_worker(NULL) : 0;
+	return first ? start_first() : 0;
 }
 
 /* ---- giving the place away ---- */
@@ -710,14 +743,14 @@ hand_over_and_unlock(struct nur_thr *self)
 static void
 pause_here(struct nur_thr *self)
 {
-	bool was_full, calls;
+	bool sets, calls;
 
 	nur_lock(&nur_lane_lock);
 	if (!self->place) {	/* the monitor was here */
 		nur_unlock(&nur_lane_lock);
 		return;
 	}
-	was_full = active >= places + beyond;
+	sets = nur_load_relaxed(&nur_lane_call) == 0;
 	nur_store_relaxed(&self->place, false);
 	if (hand_over_and_unlock(self))
 		return;
@@ -725,7 +758,8 @@ pause_here(struct nur_thr *self)
 	active--;
 	lacks_thread = false;
 	places_changed_locked();
-	calls = was_full && nur_load_relaxed(&nur_lane_call) != 0;
+	/* All places were taken, or a thread was not to be had. */
+	calls = sets && nur_load_relaxed(&nur_lane_call) != 0;
 	nur_unlock(&nur_lane_lock);
 	if (calls)
 		call_if_needed();
@@ -797,6 +831,7 @@ nur_lane_after_fork(void)
 	claims = self != NULL && self->claims;
 	active = workers = parked_count = beyond = 0;
 	searching = lacks_thread = false;
+	nur_store_relaxed(&begins, 0);
 	nur_list_init(&parked);
 	nur_store_relaxed(&nur_lane_call, 0);
 	nur_store_relaxed(&nur_lane_surplus, 0);

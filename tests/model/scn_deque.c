@@ -838,6 +838,61 @@ lane_shortage(void)
 	assert_nothing_lay();
 }
 
+/* Each with a nursery of its own. */
+static void
+begin_and_spawn(void *arg)
+{
+	struct nursery_attr a = NURSERY_ATTR_INIT;
+	struct nursery *m;
+	int rc;
+
+	a.lane = NURSERY_COMPUTE;
+	a.flags = NURSERY_NO_HELP;
+	rc = nursery_open(&m, &a);
+	MODEL_ASSERT(rc == 0 || rc == ENOMEM || rc == EAGAIN);
+	if (rc == EAGAIN)
+		model_cover("refused");
+	if (rc != 0)
+		return;
+	rc = nursery_spawn(m, mark, arg);
+	MODEL_ASSERT(rc == 0 || rc == ENOMEM);
+	MODEL_ASSERT(nursery_close(&m) == 0);
+	MODEL_ASSERT(*(int *)arg == (rc == 0));
+}
+
+/* Both need the first worker, which may not come. */
+static void
+lane_two_begin(void)
+{
+	struct model_thread *t = model_start(begin_and_spawn, &marks[0]);
+
+	begin_and_spawn(&marks[1]);
+	model_join(t);
+}
+
+static int
+spawn_opener_and_await(struct nursery_token *token, void *arg)
+{
+	if (nursery_spawn(nursery_current(), open_the_gate, &marks[1]) != 0)
+		open_gate();
+	return await_the_gate(token, arg);
+}
+
+/* No thread for the second place, and then the first one is left. */
+static void
+lane_shortage_and_block(void)
+{
+	int rc = try_open(NURSERY_NO_HELP);
+
+	MODEL_ASSERT(rc == 0 || rc == ENOMEM || rc == EAGAIN);
+	if (rc != 0)
+		return;
+	rc = nursery_spawn(n, spawn_opener_and_await, &marks[0]);
+	MODEL_ASSERT(rc == 0 || rc == ENOMEM);
+	MODEL_ASSERT(nursery_close(&n) == 0);
+	MODEL_ASSERT(marks[0] == (rc == 0));
+}
+
 const struct scenario deque_scenarios[] = {
 	{ "deque-one-thief", deque_one_thief, { .stale = 1 },
 	    { "nothing stolen", "one stolen" }, 3, -1 },
@@ -892,5 +947,9 @@ const struct scenario deque_scenarios[] = {
 	{ "lane-look", lane_look, { 0 }, { "seen" }, 1, 2 },
 	{ "lane-shortage", lane_shortage, { .faults = 1 },
 	    { "enough", "short" }, 1, 1 },
+	{ "lane-two-begin", lane_two_begin, { .faults = 1 },
+	    { "refused" }, 1, 2 },
+	{ "lane-shortage-and-block", lane_shortage_and_block,
+	    { .faults = 1 }, { NULL }, 1, 1 },
 	{ NULL, NULL, { 0 }, { NULL }, 0, 0 }
 };
