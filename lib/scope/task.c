@@ -279,6 +279,8 @@ is_first_success_locked(struct nursery *n, const struct nursery_task *t)
 static bool
 classify_locked(struct nursery *n, struct nursery_task *t)
 {
+	bool first = n->first_error == 0;
+
 	if (!t->started) {
 		t->result = ECANCELED;
 		t->cancelled = 1;
@@ -294,7 +296,8 @@ classify_locked(struct nursery *n, struct nursery_task *t)
 		if (n->first_error == 0)
 			n->first_error = t->result;
 		nur_failure_keep_locked(n, t);
-		return n->attr.policy == NURSERY_FAIL_FAST;
+		/* By the first alone: its error is the cause. */
+		return first && n->attr.policy == NURSERY_FAIL_FAST;
 	}
 	return false;
 }

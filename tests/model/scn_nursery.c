@@ -185,10 +185,13 @@ static void
 check_report(struct nursery_report *r, int rc)
 {
 	struct nursery_result first = NURSERY_RESULT_INIT;
+	struct nursery_cause cause = NURSERY_CAUSE_INIT;
 
 	MODEL_ASSERT(nursery_report_failed(r) >= 1);
 	MODEL_ASSERT(nursery_report_failure(r, 0, &first) == 0);
 	MODEL_ASSERT(first.code == rc);
+	MODEL_ASSERT(nursery_report_cause(r, &cause) == 0);
+	MODEL_ASSERT(cause.code == rc);
 	nursery_report_free(r);
 }
 
