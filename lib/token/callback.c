@@ -423,20 +423,18 @@ claim(struct nur_callback *cb)
 	}
 }
 
-/* The level may have been reached: under the locks it is known. */
+/* The level may have been reached: under the locks it is known.  C5: what was
+ * armed in h, unless that is NULL, a raise may have taken over. */
 __attribute__((noinline)) static void
-tell_slowly(struct nur_callback *cb)
+tell_slowly(struct nur_callback *cb, struct nur_hook *h)
 {
 	struct nur_run run = { 0 };
 
 	nur_lock(&nur_tree_lock);
 	nur_lock(&callback_lock);
-	if (state_of(cb) == NUR_CB_HOOKED) {
-		nur_store_relaxed(&cb->hook->armed, NULL);
-		set_state(cb, NUR_CB_NONE);
-	}
-	/* Else a raise has found it armed, and has taken it over. */
-	if (state_of(cb) == NUR_CB_NONE) {
+	if (h == NULL || armed(h) == cb) {
+		if (h != NULL)
+			nur_store_relaxed(&h->armed, NULL);
 		run.found = nur_token_level(cb->token) >= cb->entry.level;
 		if (run.found)
 			queue_locked(&run, cb);
@@ -459,7 +457,7 @@ fill(struct nur_callback *cb, struct nursery_token *t, unsigned level,
 	cb->arg = arg;
 }
 
-/* Arms h for a callback of t; true unless the level has been reached, perhaps,
+/* Arms h, which is t's; true unless the level has been reached, perhaps,
  * meanwhile. */
 static inline bool
 tell_quickly(struct nur_callback *cb, const struct nursery_token *t,
@@ -469,7 +467,7 @@ tell_quickly(struct nur_callback *cb, const struct nursery_token *t,
 	/* Relaxed: published by arm(). */
 	nur_store_relaxed(&cb->entry.state, NUR_CB_HOOKED);
 	arm(h, cb, waits);
-	return nur_token_level(t) == NURSERY_LIVE;
+	return nur_token_level(t) == NURSERY_LIVE;	/* C5: not cb->token */
 }
 
 static inline bool
@@ -491,10 +489,8 @@ tell(struct nur_callback *cb, struct nursery_token *t, unsigned level,
 	fill(cb, t, level, fn, arg);
 	if (self != NULL && nur_token_level(t) == NURSERY_LIVE)
 		h = hook_for(self, t, fn == NULL);
-	if (h == NULL)
-		nur_store_relaxed(&cb->entry.state, NUR_CB_NONE);
 	if (h == NULL || !tell_quickly(cb, t, h, fn == NULL))
-		tell_slowly(cb);
+		tell_slowly(cb, h);
 	return 0;
 }
 
@@ -509,7 +505,7 @@ tell_at_hand(struct nur_callback *cb, struct nursery_token *t, unsigned level,
 		return false;
 	fill(cb, t, level, fn, arg);
 	if (!tell_quickly(cb, t, h, waits))
-		tell_slowly(cb);
+		tell_slowly(cb, h);
 	return true;
 }
 

@@ -15,6 +15,9 @@
  *     wakes those that follow one another by the dozen.  Where the thread
  *     has set `wake`, it is called: the thread would otherwise be woken, find
  *     fn still running and have to sleep again.
+ * C5  A callback that has been armed may have run, removed itself and given
+ *     its storage up before the call that registers it is through.  So that
+ *     call looks at its hook, and at the storage only while it is in there.
  *
  * A hook is a thread's own place in a token's list.  It stays there between
  * callbacks, so that a thread that waits on one token again and again pays

@@ -88,6 +88,30 @@ callback_added(void)
 	nursery_token_unref(token);
 }
 
+static void
+count_and_go(void *arg)
+{
+	count(arg);
+	nursery_callback_remove(&cb);
+	scribble(&cb);
+}
+
+/* It removes itself, perhaps before who registers it is through. */
+static void
+callback_added_that_goes(void)
+{
+	struct model_thread *a;
+
+	begin();
+	a = model_start(cancel, token);
+	MODEL_ASSERT(nursery_token_on_cancel(token, &cb, count_and_go,
+	    context) == 0);
+	model_join(a);
+	MODEL_ASSERT(context->runs == 1);
+	model_free(context);
+	nursery_token_unref(token);
+}
+
 /* The same at DRAIN, where nothing is kept ready. */
 static void
 callback_added_when_drained(void)
@@ -236,6 +260,8 @@ const struct scenario callback_scenarios[] = {
 	{ "callback-removed", callback_removed, { .spurious = 1 },
 	    { "ran", "removed first" }, 2, -1 },
 	{ "callback-added", callback_added, { 0 }, { NULL }, 2, -1 },
+	{ "callback-added-that-goes", callback_added_that_goes, { 0 },
+	    { NULL }, 2, -1 },
 	{ "callback-added-when-drained", callback_added_when_drained,
 	    { 0 }, { NULL }, 2, -1 },
 	{ "callback-again", callback_again, { 0 },
