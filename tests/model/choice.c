@@ -23,6 +23,42 @@ eng_random(void)
 	return z ^ (z >> 31);
 }
 
+/* ---- bytes ---- */
+
+static void
+next_byte(void)
+{
+	static const int8_t gap[16] = {
+		0, 0, 1, 1, 2, 3, 4, 5, 6, 8, 10, 13, 17, 22, 30, 42
+	};
+
+	eng->gap = eng->byte < eng->config.byte_count ?
+	    gap[eng->config.bytes[eng->byte] & 15] : -1;
+}
+
+void
+eng_bytes_begin(void)
+{
+	eng->byte = 0;
+	next_byte();
+}
+
+int
+eng_choose_by_bytes(int n)
+{
+	int c;
+
+	if (eng->gap != 0) {
+		eng->gap -= eng->gap > 0;
+		return 0;
+	}
+	c = 1 + (eng->config.bytes[eng->byte++] >> 4) % (n - 1);
+	next_byte();
+	return c;
+}
+
+/* ---- any ---- */
+
 /* Records one of n options; `bounded` options are not there for the search.
  * `wish` is what the mode takes where nothing is given. */
 static int
@@ -52,18 +88,27 @@ eng_choose_next(int n, bool bounded, int wish)
 	return record(n, bounded, wish);
 }
 
+static int
+wish(int n, bool rare)
+{
+	if (eng->ending_phase || eng->config.mode == MODEL_DFS)
+		return 0;
+	if (eng->config.mode == MODEL_BYTES)
+		return eng_choose_by_bytes(n);
+	return rare ? eng_random() % 8 == 0 : (int)(eng_random() %
+	    (uint64_t)n);
+}
+
 int
 eng_choose(int n)
 {
-	return record(n, eng->ending_phase, eng->config.mode == MODEL_DFS ||
-	    eng->ending_phase ? 0 : (int)(eng_random() % (uint64_t)n));
+	return record(n, eng->ending_phase, wish(n, false));
 }
 
 bool
 eng_choose_rare(void)
 {
-	return record(2, eng->ending_phase, eng->config.mode != MODEL_DFS &&
-	    !eng->ending_phase && eng_random() % 8 == 0) != 0;
+	return record(2, eng->ending_phase, wish(2, true)) != 0;
 }
 
 /* The next run in order of the search; false when there is none. */

@@ -155,6 +155,10 @@ struct engine {
 	int position;
 	bool replaying;
 
+	/* of the bytes */
+	size_t byte;		/* the next one */
+	int gap;		/* choices before one that is not 0; -1: all */
+
 	/* random modes */
 	uint64_t random;
 	long longest_run;
@@ -175,6 +179,8 @@ struct engine {
 	char *static_start;
 	size_t static_size;
 	char *static_copy;
+	char *counters;		/* a fuzzer's, among it: they go on */
+	size_t counters_size;
 
 	struct { const char *what; long count; } cover[MODEL_COVERS];
 	int covers;
@@ -249,6 +255,9 @@ int eng_choose_next(int n, bool bounded, int wish);
 void eng_choices_print(char *to, size_t size);
 void eng_choices_parse(const char *text);
 bool eng_choices_advance(void);
+void eng_bytes_begin(void);
+/* One of n, for the mode of that name. */
+int eng_choose_by_bytes(int n);
 uint64_t eng_random(void);
 
 /* explore.c: ends the run if this state is known. */

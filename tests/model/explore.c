@@ -145,7 +145,9 @@ begin_run(void)
 	long length = eng->longest_run > 0 ? eng->longest_run : 20;
 	int i;
 
-	if (c->mode == MODEL_DFS)
+	if (c->mode == MODEL_BYTES)
+		eng_bytes_begin();
+	if (c->mode == MODEL_DFS || c->mode == MODEL_BYTES)
 		return;
 	/* Each run has a seed of its own. */
 	eng->random = eng_mix(c->seed, (uint64_t)eng->result.executions);
@@ -195,7 +197,7 @@ begin(void (*body)(void), const struct model_config *config)
 	eng->covers = 0;
 	eng->random = config->seed;
 	eng_states_free(eng->states);
-	eng->states = eng_states_new();
+	eng->states = config->mode == MODEL_DFS ? eng_states_new() : NULL;
 	if (config->replay != NULL)
 		eng_choices_parse(config->replay);
 	eng_snapshot_take();
@@ -213,7 +215,8 @@ model_explore(void (*body)(void), const struct model_config *config,
 		begin_run();
 		how = run();
 		count_run(how);
-		if (how == END_FAILED || eng->replaying)
+		if (how == END_FAILED || eng->replaying || config->mode ==
+		    MODEL_BYTES)
 			break;
 		if (config->mode == MODEL_DFS) {
 			eng->result.complete = !eng_choices_advance();
@@ -225,7 +228,8 @@ model_explore(void (*body)(void), const struct model_config *config,
 		eng_choices_print(eng->result.replay,
 		    sizeof eng->result.replay);
 	eng_snapshot_restore();
-	eng->result.states = eng_states_count(eng->states);
+	if (eng->states != NULL)
+		eng->result.states = eng_states_count(eng->states);
 	eng->result.seconds = seconds_now() - begun;
 	*result = eng->result;
 }
@@ -236,8 +240,10 @@ model_print_failure(void (*body)(void), const struct model_config *config,
 {
 	struct model_config c = *config;
 
-	c.replay = result->replay;
+	if (c.mode != MODEL_BYTES)
+		c.replay = result->replay;
 	begin(body, &c);
+	begin_run();
 	eng->tracing = true;
 	(void)run();
 	eng_events_print();

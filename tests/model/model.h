@@ -24,7 +24,8 @@
 enum model_mode {
 	MODEL_DFS,	/* all runs within the bounds, one after the other */
 	MODEL_RANDOM,	/* every choice by lot */
-	MODEL_PCT	/* random priorities with `depth` - 1 changes */
+	MODEL_PCT,	/* random priorities with `depth` - 1 changes */
+	MODEL_BYTES	/* as `bytes` say; one run */
 };
 
 /* Zero is a sensible value of every field but max_executions or max_seconds
@@ -45,6 +46,12 @@ struct model_config {
 	double max_seconds;
 	long max_steps;		/* 0: 20,000; a longer run is a failure */
 	const char *replay;	/* choices of one run, as a failure gave them */
+	/*
+	 * BYTES: each is a number of choices that are 0, and then one that is
+	 * not; when there are no more, all are 0.
+	 */
+	const uint8_t *bytes;
+	size_t byte_count;
 	/* In each thread as it ends; in the first one when all have ended. */
 	void (*thread_end)(void);
 	void (*after)(void);
@@ -87,6 +94,9 @@ int model_choose(int options);
 /* True if a request for memory or a thread is to fail now. */
 bool model_fault(void);
 int64_t model_now(void);
+/* In this run a request has been refused; a deadline has passed early. */
+bool model_refused(void);
+bool model_hurried(void);
 /* How many mutexes the calling thread holds. */
 int model_locks_held(void);
 

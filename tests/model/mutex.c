@@ -279,3 +279,9 @@ model_fault(void)
 	EVENT(NULL, "is refused memory or a thread");
 	return true;
 }
+
+bool
+model_refused(void)
+{
+	return eng->faults < eng->config.faults;
+}

@@ -61,7 +61,7 @@ eng_race_init(void)
 }
 
 /* The cell of the word at `a`, or NULL for memory that is not watched: what
- * is constant, and what the C library has. */
+ * is constant, what the C library has, and a fuzzer's counters. */
 static struct cell *
 cell_of(uintptr_t a)
 {
@@ -71,6 +71,8 @@ cell_of(uintptr_t a)
 
 	if (memory < eng->memory_size)
 		c = &eng->memory_cells[memory / 8];
+	else if (a - (uintptr_t)eng->counters < eng->counters_size)
+		return NULL;
 	else if (data < eng->static_size)
 		c = &eng->static_cells[data / 8];
 	else

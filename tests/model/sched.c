@@ -222,6 +222,19 @@ by_lot(const struct options *o)
 }
 
 static int
+wish(const struct options *o)
+{
+	switch (eng->config.mode) {
+	case MODEL_PCT:
+		return highest(o);
+	case MODEL_BYTES:
+		return eng_choose_by_bytes(o->count);
+	default:
+		return by_lot(o);
+	}
+}
+
+static int
 take(const struct options *o)
 {
 	bool bounded = eng->ending_phase;
@@ -237,8 +250,7 @@ take(const struct options *o)
 	}
 	if (bounded)
 		return eng_choose_next(o->count, true, 0);
-	return eng_choose_next(o->count, false, eng->config.mode ==
-	    MODEL_PCT ? highest(o) : by_lot(o));
+	return eng_choose_next(o->count, false, wish(o));
 }
 
 /* The sleep of `t` ends without a wake-up. */
@@ -411,6 +423,12 @@ model_now(void)
 	if (t != NULL)
 		t->history = eng_mix(t->history, (uint64_t)eng->now);
 	return eng->now;
+}
+
+bool
+model_hurried(void)
+{
+	return eng->early < eng->config.early;
 }
 
 int
