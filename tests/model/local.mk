@@ -111,9 +111,10 @@ test_model_zoo_LDADD = libmodel_zoo.a libmodel_engine.a
 
 # The planted builds compile one file anew, as the library was compiled, and
 # link it before the rest.
-MODEL_PLANT = CC='$(CC)' BUILD='$(abs_builddir)' \
+MODEL_PLANTED = CC='$(CC)' BUILD='$(abs_builddir)' \
 	COMPILE='$(DEFS) $(DEFAULT_INCLUDES) $(MODEL_CPPFLAGS) $(MODEL_WATCHED) $(MODEL_CFLAGS) $(CPPFLAGS) $(CFLAGS)' \
-	SOURCES='$(libmodel_nursery_a_SOURCES) $(libmodel_scenarios_a_SOURCES)' \
+	SOURCES='$(libmodel_nursery_a_SOURCES) $(libmodel_scenarios_a_SOURCES)'
+MODEL_PLANT = $(MODEL_PLANTED) \
 	LINK='$(test_model_OBJECTS) $(test_model_LDADD) $(LDFLAGS) $(LIBS)' \
 	$(SHELL) $(top_srcdir)/tests/model/plant
 
