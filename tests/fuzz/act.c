@@ -277,6 +277,24 @@ token_unref(struct actor *a, unsigned arg)
 
 /* ---- raising and reading ---- */
 
+/* Whatever stands below what was just raised shows it. */
+void
+look_around(struct actor *a)
+{
+	long begun;
+	int i, id;
+
+	for (i = 0; i < a->helds; i++) {
+		id = a->held[i].id;
+		begun = ref_begin();
+		ref_level(id, begun, nursery_token_level(a->held[i].t));
+	}
+	if (a->token == NULL)
+		return;
+	begun = ref_begin();
+	ref_level(a->token_id, begun, nursery_token_level(a->token));
+}
+
 static void
 raise_token(struct actor *a, struct pick p, enum nursery_level level, bool how)
 {
@@ -291,6 +309,7 @@ raise_token(struct actor *a, struct pick p, enum nursery_level level, bool how)
 		result = nursery_token_raise(p.t, level, code, NULL);
 	say(a, "raise token %d to %d, %d: %d", p.id, (int)level, code, result);
 	ref_raised(r, result);
+	look_around(a);
 }
 
 static bool
@@ -476,8 +495,8 @@ channel_act(struct actor *a, enum call what, unsigned arg)
 	int64_t deadline = in_time(arg % 3 == 0 ? LONG : arg % 3 == 1 ?
 	    SHORT : -1);
 	struct pick p = { NULL, REF_NONE };
+	struct ref_wait w;
 	int item, rc;
-	long begun;
 
 	if (arg & 128)
 		p = pick_token(a, arg / 3 & 15);
@@ -492,10 +511,10 @@ channel_act(struct actor *a, enum call what, unsigned arg)
 		say(a, "send item %d = %d", item, rc);
 		ref_sent(item, rc, p.id, deadline);
 	} else {
-		begun = ref_receive();
+		w = ref_receive();
 		rc = nursery_channel_recv(p.t, channel, &item, deadline);
 		say(a, "receive = %d: item %d", rc, rc == 0 ? item : REF_NONE);
-		ref_received(begun, rc, item, p.id, deadline);
+		ref_received(w, rc, item, p.id, deadline);
 	}
 	return true;
 }

@@ -111,6 +111,7 @@ void mark_read(const uint64_t *mark);
 void raise_mark(int raise);
 void raise_seen(int raise);
 void read_token(struct actor *a, struct pick t);
+void look_around(struct actor *a);
 void hold(struct actor *a, struct nursery_token *t, int id);
 
 /* tasks.c */

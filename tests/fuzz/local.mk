@@ -51,16 +51,25 @@ fuzz_libfuzzer: $(libmodel_engine_a_SOURCES) $(libmodel_nursery_a_SOURCES) \
 	$(SHELL) $(top_srcdir)/tests/fuzz/build-libfuzzer $@
 
 # The fuzzer finds these, of the bugs of tests/model/plants.
-FUZZ_PLANTS = unpark-looks-first
-FUZZ_BUDGET = 400000
+FUZZ_PLANTS = born-live both-drop-the-queued cause-overwritten \
+	closed-takes-tasks discarded-uncounted done-not-serial drained-unseen \
+	failure-beats-success last-error-wins last-light-one-tells-nobody \
+	member-turned-away refused-and-discarded release-without-lock \
+	remove-does-not-wait shared-without-lock unpark-looks-first
+FUZZ_BUDGET = 20000
+FUZZ_PLANT = $(MODEL_PLANTED) FUZZ=$(FUZZ_BUDGET) \
+	LINK='$(fuzz_api_OBJECTS) $(fuzz_api_LDADD) $(LDFLAGS) $(LIBS)' \
+	$(SHELL) $(top_srcdir)/tests/model/plant $(FUZZ_PLANTS)
 fuzz-plants: fuzz_api
-	@$(MODEL_PLANTED) FUZZ=$(FUZZ_BUDGET) \
-	    LINK='$(fuzz_api_OBJECTS) $(fuzz_api_LDADD) $(LDFLAGS) $(LIBS)' \
-	    $(SHELL) $(top_srcdir)/tests/model/plant $(FUZZ_PLANTS)
+	@$(FUZZ_PLANT)
+model: fuzz-plants-all
+fuzz-plants-all: fuzz_api
+	@$(MODEL_LOG) test_$@; $(FUZZ_PLANT) >$$log 2>&1; $(MODEL_END)
+CLEANFILES += test_fuzz-plants-all.log
 else
 fuzz fuzz-guided fuzz-plants:
 	@echo "no model in this build: see the summary of configure"
 	@false
 endif
-.PHONY: fuzz fuzz-guided fuzz-plants
+.PHONY: fuzz fuzz-guided fuzz-plants fuzz-plants-all
 CLEANFILES += fuzz_libfuzzer

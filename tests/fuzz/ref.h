@@ -73,6 +73,7 @@ struct ref_task {
 
 struct ref_item {
 	long begin, end, got_begin, got_end;
+	int64_t since, sent_at, got_at;		/* on the clock */
 	bool sent, got;
 };
 

@@ -24,6 +24,7 @@ ref_send(void)
 	memset(i, 0, sizeof *i);
 	i->begin = ref_begin();
 	i->end = i->got_begin = i->got_end = REF_NEVER;
+	i->since = model_now();
 	return ref.items++;
 }
 
@@ -68,15 +69,35 @@ check_room(void)
 		    count);
 }
 
+/* Time passes when nobody can run: a sender who sleeps until then though there
+ * is room was not woken. */
+static void
+check_room_before(const struct ref_item *late, int64_t deadline)
+{
+	const struct ref_item *i;
+	unsigned count = 0;
+
+	if (model_hurried() || late->since >= deadline)
+		return;
+	for (i = ref.item; i < ref.item + ref.items; i++)
+		count += i != late && (i->sent || i->end == REF_NEVER) &&
+		    (!i->got || i->got_at >= deadline);
+	if (count < ref.capacity)
+		model_fail("a send sleeps on, and there is room");
+}
+
 void
 ref_sent(int item, int rc, int token, int64_t deadline)
 {
 	struct ref_item *i = &ref.item[item];
 
 	i->end = ref_begin();
+	i->sent_at = model_now();
 	i->sent = rc == 0;
 	if (rc != 0) {
 		check_refusal("send", i->begin, rc, token, deadline);
+		if (rc == ETIMEDOUT)
+			check_room_before(i, deadline);
 		if (i->got)
 			model_fail("item %d was received, and send returns %d",
 			    item, rc);
@@ -88,11 +109,11 @@ ref_sent(int item, int rc, int token, int64_t deadline)
 	check_room();
 }
 
-long
+struct ref_wait
 ref_receive(void)
 {
 	ref.receiving++;
-	return ref_begin();
+	return ref_wait_begins();
 }
 
 /* What is in it for sure may not be passed over. */
@@ -107,15 +128,39 @@ check_left(long begun)
 			    (int)(i - ref.item));
 }
 
+static bool
+sleeps_on(struct ref_wait w, int64_t deadline)
+{
+	return !model_hurried() && w.since < deadline && model_now() >=
+	    deadline;
+}
+
+/* The same for a receiver: nobody else is about to take it. */
+static void
+check_items_before(struct ref_wait w, int64_t deadline)
+{
+	const struct ref_item *i;
+
+	if (!sleeps_on(w, deadline) || ref.receiving > 0)
+		return;
+	for (i = ref.item; i < ref.item + ref.items; i++)
+		if (i->sent && !i->got && i->sent_at < deadline)
+			model_fail("a receive sleeps on, and item %d is there",
+			    (int)(i - ref.item));
+}
+
 void
-ref_received(long begun, int rc, int item, int token, int64_t deadline)
+ref_received(struct ref_wait w, int rc, int item, int token, int64_t deadline)
 {
 	struct ref_item *i, *o;
+	long begun = w.begun;
 
 	ref.receiving--;
 	(void)ref_begin();
 	if (rc != 0) {
 		check_refusal("receive", begun, rc, token, deadline);
+		if (rc == ETIMEDOUT)
+			check_items_before(w, deadline);
 		if (rc == EPIPE)
 			check_left(begun);
 		return;
@@ -126,6 +171,9 @@ ref_received(long begun, int rc, int item, int token, int64_t deadline)
 	i = &ref.item[item];
 	if (i->end != REF_NEVER && !i->sent)
 		model_fail("item %d is received, and was refused", item);
+	if (i->sent && i->sent_at < deadline && sleeps_on(w, deadline))
+		model_fail("a receive sleeps on, and item %d was there", item);
+	i->got_at = model_now();
 	i->got = true;
 	i->got_begin = begun;
 	i->got_end = ref.time;

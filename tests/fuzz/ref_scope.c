@@ -71,9 +71,10 @@ ref_opened(int id, int rc)
 	if (rc == 0 && p != NULL && p->closed != REF_NEVER)
 		model_fail("nursery %d opens inside %d, which is closed", id,
 		    n->is.parent);
-	if (rc == ESHUTDOWN && (p == NULL || p->closing == REF_NEVER))
+	if (rc == ESHUTDOWN && (p == NULL || p->closing == REF_NEVER ||
+	    is_member(n->is.opener, n->is.parent)))
 		model_fail("nursery %d does not open inside %d, which nobody "
-		    "closes", id, n->is.parent);
+		    "closes, or has a member", id, n->is.parent);
 	if (rc != 0 && rc != ESHUTDOWN)
 		ref_excuse("open", rc);
 	if (rc == 0)
@@ -169,9 +170,11 @@ may_be_refused(const struct ref_task *t, int rc)
 		    ref_may(token_of(&ref.task[t->spawn.caller]),
 		    t->spawn_begin) >= NURSERY_CANCEL);
 	case ESHUTDOWN:
+		/* A member that runs keeps it open, for itself, too. */
+		if (is_member(t->spawn.caller, t->spawn.nursery))
+			return false;
 		return n->closing != REF_NEVER || (may >= NURSERY_DRAIN &&
-		    !final && !is_member(t->spawn.caller, t->spawn.nursery) &&
-		    (t->spawn.flags & NURSERY_TASK_IN_DRAIN) == 0);
+		    !final && (t->spawn.flags & NURSERY_TASK_IN_DRAIN) == 0);
 	case ETIMEDOUT:
 		return by != 0 && by <= model_now() && may_be_full(t);
 	case EAGAIN:

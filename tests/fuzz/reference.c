@@ -115,7 +115,7 @@ ref_must_but(int t, long by, const struct ref_raise *but)
 	const struct ref_raise *r;
 
 	for (r = ref.raise; r < ref.raise + ref.raises; r++) {
-		if (r == but || r->end > by || r->maybe || r->level <= best)
+		if (r == but || r->end > by || r->maybe)
 			continue;
 		l = ref_hears(t, r->token, r->level, REF_AT_LEAST);
 		if (l > best)
@@ -131,7 +131,7 @@ ref_may_but(int t, long begun, const struct ref_raise *but)
 	unsigned best = 0, l;
 
 	for (r = ref.raise; r < ref.raise + ref.raises; r++) {
-		if (r == but || r->level <= best || !possible(r, begun))
+		if (r == but || !possible(r, begun))
 			continue;
 		l = ref_hears(t, r->token, r->level, REF_AT_MOST);
 		if (l > best)
@@ -532,18 +532,20 @@ static bool
 must_have_run(const struct ref_callback *c, long by)
 {
 	const struct ref_raise *r;
+	unsigned most, least;
 	bool one = false;
 
 	if (c->end > by)
 		return false;
 	for (r = ref.raise; r < ref.raise + ref.raises; r++) {
-		if (!possible(r, by) || ref_hears(c->token, r->token, r->level,
-		    REF_AT_MOST) == 0)
+		most = ref_hears(c->token, r->token, r->level, REF_AT_MOST);
+		if (!possible(r, by) || most == 0)
 			continue;
-		if (r->end > by)
+		least = ref_hears(c->token, r->token, r->level, REF_AT_LEAST);
+		/* A shield is ending: then it is the timer thread's. */
+		if (r->end > by || least < most)
 			return false;
-		one |= !r->maybe && ref_hears(c->token, r->token, r->level,
-		    REF_AT_LEAST) >= (unsigned)c->level;
+		one |= !r->maybe && least >= (unsigned)c->level;
 	}
 	return one;
 }

@@ -72,6 +72,7 @@ void ref_removed(int cb, long begun, int rc);
 struct ref_limits { unsigned running, queued; };
 struct ref_opening {
 	int token, parent;	/* REF_NONE: no parent */
+	int opener;		/* a task, or REF_NONE */
 	int policy;
 	struct ref_limits limits;
 	bool has_deadline, tells;	/* tells: has an on_done */
@@ -116,8 +117,9 @@ void ref_closed(int n, int rc, const struct ref_report *report);
 void ref_channel(unsigned capacity);
 int ref_send(void);
 void ref_sent(int item, int rc, int token, int64_t deadline);
-long ref_receive(void);
-void ref_received(long begun, int rc, int item, int token, int64_t deadline);
+struct ref_wait ref_receive(void);
+void ref_received(struct ref_wait w, int rc, int item, int token,
+    int64_t deadline);
 void ref_channel_closing(void);
 void ref_channel_closed(void);
 

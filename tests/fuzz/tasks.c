@@ -123,6 +123,7 @@ act_open(struct actor *a, enum call how, unsigned arg)
 	struct ref_opening o = { 0 };
 	struct opened parent = { NULL, REF_NONE }, *new;
 	struct pick under = { NULL, REF_NONE };
+	bool plain;
 	int rc, above;
 
 	if (a->opens == OPENED)
@@ -133,8 +134,12 @@ act_open(struct actor *a, enum call how, unsigned arg)
 		parent = pick_nursery(a, arg);
 	if (how == NURSERY_UNDER && under.t == NULL)
 		how = NURSERY_OPEN;
-	set_attr(&attr, &o, arg);
+	/* Without attributes one that a task opens may be private. */
+	plain = how == NURSERY_INSIDE && arg / 6 % 4 != 0;
+	if (!plain)
+		set_attr(&attr, &o, arg);
 	o.parent = parent.id;
+	o.opener = a->task;
 	above = parent.n != NULL ? ref_nursery_token(parent.id) : under.id;
 	/* What a shield stands against. */
 	if (above == REF_NONE && attr.flags != 0)
@@ -148,7 +153,7 @@ act_open(struct actor *a, enum call how, unsigned arg)
 	new->id = ref_nursery(&o);
 	attr.on_done = o.tells ? done : NULL;
 	attr.ctx = (void *)(intptr_t)new->id;
-	rc = open_as(&new->n, how, &parent, &under, &attr);
+	rc = open_as(&new->n, how, &parent, &under, plain ? NULL : &attr);
 	say(a, "%s %d, lane %d, policy %d, %u+%u = %d: nursery %d, token %d",
 	    call_name[how], parent.n != NULL ? parent.id : under.id, attr.lane,
 	    o.policy, o.limits.running, o.limits.queued, rc, new->id,
@@ -224,6 +229,7 @@ tell(struct actor *a, const struct opened *o, bool cancel)
 		nursery_drain(o->n);
 	say(a, "%s nursery %d", cancel ? "cancel" : "drain", o->id);
 	ref_told(r);
+	look_around(a);
 }
 
 static bool

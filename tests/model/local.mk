@@ -149,4 +149,4 @@ endif
 .PHONY: model model-plants model-deep-0 model-deep-1 model-plants-all \
 	model-bare model-weak model-zoo
 clean-local:
-	rm -rf model-plants.d
+	rm -rf model-plants.d fuzz-plants.d fuzz.d
