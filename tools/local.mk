@@ -6,6 +6,7 @@ EXTRA_DIST += \
 	tools/fresh-machine \
 	tools/plant \
 	tools/plot-bench \
+	tools/soak \
 	tools/test-counts \
 	tools/variants.sh
 # For programs that use the library, too.
