@@ -4,6 +4,8 @@ noinst_LTLIBRARIES += libnursery-core.la
 lib_LTLIBRARIES = libnursery.la
 
 libnursery_core_la_SOURCES = \
+	lib/base/annotate.c \
+	lib/base/annotate.h \
 	lib/base/check.h \
 	lib/base/clock.c \
 	lib/base/clock.h \

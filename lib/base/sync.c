@@ -46,11 +46,13 @@ register_membarrier(void)
 void
 nur_heavy_barrier(void)
 {
+	nur_hb_before(&nur_asymmetric);
 	if (!nur_asymmetric)
 		nur_full_fence();
 	else if (membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) != 0)
 		nur_panic("membarrier(2) was there at the start and is "
 		    "refused now", __FILE__, __LINE__);
+	nur_hb_after(&nur_asymmetric);
 }
 
 /* ---- the mutex ---- */

@@ -62,8 +62,39 @@ int nur_thread_start(nur_thread_fn *fn, void *arg, size_t stack_size);
 #include "model_sync.h"
 #else
 
+#include "base/annotate.h"
+
 #include <pthread.h>
 
+#ifdef NUR_ANNOTATE
+#define NUR_HB_ATOMIC(p)	nur_hb_atomic((p), sizeof *(p))
+/* Sees, publishes, or both, around one operation. */
+#define NUR_HB_SEES(p, op) \
+	__extension__ ({ NUR_HB_ATOMIC(p); __auto_type seen_ = (op); \
+	    nur_hb_after(p); seen_; })
+#define NUR_HB_BOTH(p, op) \
+	(nur_hb_before(p), NUR_HB_SEES(p, op))
+#define nur_load_relaxed(p) \
+	(NUR_HB_ATOMIC(p), __atomic_load_n((p), __ATOMIC_RELAXED))
+#define nur_load_acquire(p) \
+	NUR_HB_SEES(p, __atomic_load_n((p), __ATOMIC_ACQUIRE))
+#define nur_store_relaxed(p, v) \
+	(NUR_HB_ATOMIC(p), __atomic_store_n((p), (v), __ATOMIC_RELAXED))
+#define nur_store_release(p, v) \
+	(NUR_HB_ATOMIC(p), nur_hb_before(p), \
+	    __atomic_store_n((p), (v), __ATOMIC_RELEASE))
+#define nur_fetch_add_relaxed(p, v) \
+	(NUR_HB_ATOMIC(p), __atomic_fetch_add((p), (v), __ATOMIC_RELAXED))
+#define nur_fetch_add_acq_rel(p, v) \
+	NUR_HB_BOTH(p, __atomic_fetch_add((p), (v), __ATOMIC_ACQ_REL))
+#define nur_fetch_sub_acq_rel(p, v) \
+	NUR_HB_BOTH(p, __atomic_fetch_sub((p), (v), __ATOMIC_ACQ_REL))
+#define nur_exchange_acq_rel(p, v) \
+	NUR_HB_BOTH(p, __atomic_exchange_n((p), (v), __ATOMIC_ACQ_REL))
+#define nur_cas_acq_rel(p, expected, v) \
+	NUR_HB_BOTH(p, __atomic_compare_exchange_n((p), (expected), (v), 0, \
+	    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+#else
 #define nur_load_relaxed(p)	__atomic_load_n((p), __ATOMIC_RELAXED)
 #define nur_load_acquire(p)	__atomic_load_n((p), __ATOMIC_ACQUIRE)
 #define nur_store_relaxed(p, v)	__atomic_store_n((p), (v), __ATOMIC_RELAXED)
@@ -79,6 +110,7 @@ int nur_thread_start(nur_thread_fn *fn, void *arg, size_t stack_size);
 #define nur_cas_acq_rel(p, expected, v) \
 	__atomic_compare_exchange_n((p), (expected), (v), 0, \
 	    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
+#endif
 
 /*
  * Dekker with one cheap side.  Each side writes its own flag, passes its
@@ -107,6 +139,8 @@ nur_full_fence(void)
 static inline void
 nur_light_barrier(void)
 {
+	nur_hb_before(&nur_asymmetric);
+	nur_hb_after(&nur_asymmetric);
 	if (__builtin_expect(nur_asymmetric, 1))
 		__asm__ volatile("" : : : "memory");
 	else
@@ -144,15 +178,18 @@ nur_raw_mutex_lock(nur_raw_mutex *m)
 {
 	uint32_t unheld = 0;
 
+	nur_hb_atomic(&m->state, sizeof m->state);
 	/* Acquire: sees what the last holder wrote; pairs with the unlock. */
 	if (!__atomic_compare_exchange_n(&m->state, &unheld, 1, 0,
 	    __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 		nur_raw_mutex_lock_slow(m);
+	nur_hb_after(&m->state);
 }
 
 static inline void
 nur_raw_mutex_unlock(nur_raw_mutex *m)
 {
+	nur_hb_before(&m->state);
 	/* Release: publishes what the holder wrote; pairs with the lock. */
 	if (__atomic_exchange_n(&m->state, 0, __ATOMIC_RELEASE) == 2)
 		nur_futex_wake(&m->state, 1);

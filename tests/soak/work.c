@@ -177,8 +177,8 @@ spawn_one(struct book *b, struct nursery *n, const struct task_role *role,
 		may_wait = false;
 	if (handle != NULL || role->over != NULL)
 		how = how == 7 && handle == NULL ? 7 : 6;
-	else if (!may_wait && how < 4)
-		how = 4;
+	else if (!may_wait)	/* a start may wait for its task's place */
+		how = how < 4 ? 4 : how == 7 ? 6 : how;
 	if (how < 3)
 		rc = nursery_spawn(n, run_pointed, it);
 	else if (how == 3)
