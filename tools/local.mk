@@ -4,6 +4,8 @@ EXTRA_DIST += \
 	tools/check-floors \
 	tools/demo \
 	tools/fresh-machine \
+	tools/mutants \
+	tools/mutate \
 	tools/plant \
 	tools/plot-bench \
 	tools/soak \

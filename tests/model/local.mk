@@ -2,7 +2,8 @@
 # are the library's own, with the model's side of base/sync.h.  What
 # -fsanitize=thread is for here is the call at each memory access; the machine
 # answers it, and ThreadSanitizer's library is not linked.
-EXTRA_DIST += tests/model/README.md tests/model/plant tests/model/plants
+EXTRA_DIST += tests/model/README.md tests/model/mutants.harmless \
+	tests/model/plant tests/model/plants
 
 if HAVE_MODEL
 check_LIBRARIES = libmodel_engine.a libmodel_nursery.a libmodel_scenarios.a \
