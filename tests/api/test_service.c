@@ -287,6 +287,7 @@ END_TEST
 
 struct opener {
 	struct log *log;
+	struct nursery *outer;
 	struct nursery_token *seen;
 	int inner_close;
 };
@@ -323,6 +324,58 @@ START_TEST(test_service_with_a_nursery_of_its_own_is_stopped)
 	o.log = &log;
 	a.flags = NURSERY_TASK_SERVICE;
 	ck_assert_int_eq(nursery_spawn_with(n, &a, serve_with_nursery, &o,
+	    NULL), 0);
+	await_count(&log.ready, 1);
+	ck_assert_int_eq(nursery_close(&n), 0);
+	ck_assert_int_eq(o.inner_close, ECANCELED);
+}
+END_TEST
+
+/* In the nursery of a service, beside it in the service's own. */
+static int
+open_beside(struct nursery_token *token, void *arg)
+{
+	struct opener *o = arg;
+	struct nursery *beside;
+	int rc = nursery_open_child(&beside, o->outer, NULL);
+
+	if (rc != 0)
+		return rc;
+	count_up(&o->log->ready);
+	(void)nursery_token_wait(token, NURSERY_NEVER);
+	return nursery_close(&beside);
+}
+
+static int
+serve_with_opener(struct nursery_token *token, void *arg)
+{
+	struct opener *o = arg;
+	struct nursery *inner = NULL;
+	int rc;
+
+	rc = nursery_open_child(&inner, o->outer, NULL);
+	if (rc == 0)
+		rc = nursery_spawn(inner, open_beside, o);
+	if (rc != 0)
+		return rc;
+	(void)nursery_token_wait(token, NURSERY_NEVER);
+	nursery_cancel(inner);
+	o->inner_close = nursery_close(&inner);
+	return ECANCELED;
+}
+
+/* Nor for one that a task of the service has opened beside that. */
+START_TEST(test_service_whose_task_opens_a_nursery_is_stopped)
+{
+	struct nursery_task_attr a = NURSERY_TASK_ATTR_INIT;
+	struct nursery *n = open_root(NULL);
+	struct opener o = { .inner_close = -1, .outer = n };
+	struct log log;
+
+	log_init(&log);
+	o.log = &log;
+	a.flags = NURSERY_TASK_SERVICE;
+	ck_assert_int_eq(nursery_spawn_with(n, &a, serve_with_opener, &o,
 	    NULL), 0);
 	await_count(&log.ready, 1);
 	ck_assert_int_eq(nursery_close(&n), 0);
@@ -688,6 +741,7 @@ main(void)
 	    test_service_has_its_own_grace_then_the_next_is_told);
 	tcase_add_test(c, test_service_without_grace_takes_its_time);
 	tcase_add_test(c, test_service_with_a_nursery_of_its_own_is_stopped);
+	tcase_add_test(c, test_service_whose_task_opens_a_nursery_is_stopped);
 	tcase_add_test(c, test_service_may_spawn_while_it_stops);
 	tcase_add_test(c, test_service_that_fails_fails_the_nursery);
 	tcase_add_test(c,
