@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <sys/un.h>
@@ -694,6 +695,67 @@ START_TEST(test_io_poll_fills_revents_like_poll)
 }
 END_TEST
 
+struct ender {
+	int fd;			/* a byte goes there */
+	struct nursery_token *t;	/* or this is cancelled */
+};
+
+/* When the other is asleep, most likely: to look takes a descriptor. */
+static void *
+end_wait(void *arg)
+{
+	struct ender *e = arg;
+
+	(void)nursery_sleep(NULL, nursery_after(20 * NURSERY_MS));
+	if (e->t != NULL)
+		(void)nursery_token_cancel(e->t);
+	else
+		ck_assert_int_eq(write(e->fd, "x", 1), 1);
+	return NULL;
+}
+
+/* A descriptor would wake it, and there is none: a signal does. */
+START_TEST(test_io_poll_without_a_descriptor_for_the_wake_up)
+{
+	struct nursery_token *t = new_token(NULL);
+	struct rlimit old, none;
+	struct pollfd p = { .events = POLLIN };
+	struct ender e = { .t = NULL };
+	pthread_t id;
+	int fds[2];
+	char byte;
+
+	ck_assert_int_eq(pipe(fds), 0);
+	p.fd = fds[0];
+	e.fd = fds[1];
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &old), 0);
+	none = old;
+	none.rlim_cur = (rlim_t)dup(0);
+	close((int)none.rlim_cur);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+	ck_assert_int_eq(nursery_poll(t, &p, 1, nursery_after(NURSERY_MS)),
+	    0);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
+	id = start_thread(end_wait, &e);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+	ck_assert_int_eq(nursery_poll(t, &p, 1, patience()), 1);
+	ck_assert_int_eq(p.revents, POLLIN);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
+	(void)end_thread(id);
+	ck_assert_int_eq(read(fds[0], &byte, 1), 1);
+	e.t = t;
+	id = start_thread(end_wait, &e);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+	ck_assert_int_eq(nursery_poll(t, &p, 1, patience()), -1);
+	ck_assert_int_eq(errno, ECANCELED);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
+	(void)end_thread(id);
+	close(fds[0]);
+	close(fds[1]);
+	nursery_token_unref(t);
+}
+END_TEST
+
 /* ---- whole buffers ---- */
 
 struct peer {
@@ -1293,6 +1355,7 @@ main(void)
 	tcase_add_test(c, test_io_drain_does_not_end_a_call);
 	tcase_add_test(c, test_io_sleep_ends_at_its_deadline_and_not_before);
 	tcase_add_test(c, test_io_poll_fills_revents_like_poll);
+	tcase_add_test(c, test_io_poll_without_a_descriptor_for_the_wake_up);
 	tcase_add_test(c, test_io_read_full_goes_on_until_all_is_there);
 	tcase_add_test(c,
 	    test_io_read_full_says_how_much_came_before_the_end);
