@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define MANY	100000
@@ -447,6 +448,40 @@ START_TEST(test_compute_queued_tasks_are_discarded_at_a_cancel)
 }
 END_TEST
 
+/* One that has a place, and is called off before it runs, gives it to the
+ * last words that wait for one. */
+START_TEST(test_compute_who_is_called_off_gives_its_place_away)
+{
+	struct nursery_task_attr last = NURSERY_TASK_ATTR_INIT;
+	struct nursery_attr a = NURSERY_ATTR_INIT;
+	struct nursery *busy, *n;
+	struct nursery_counts c;
+	int ran = 0, said = 0;
+	struct gate g;
+
+	have_workers("1");
+	gate_init(&g);
+	busy = open_compute();
+	ck_assert_int_eq(nursery_spawn(busy, task_at_gate, &g), 0);
+	gate_await(&g, 1);
+	a.lane = NURSERY_COMPUTE;
+	a.max_running = 1;
+	n = open_root(&a);
+	last.flags = NURSERY_TASK_FINAL;
+	last.deadline = patience();
+	ck_assert_int_eq(nursery_spawn(n, task_count, &ran), 0);
+	ck_assert_int_eq(nursery_spawn_with(n, &last, task_count, &said,
+	    NULL), 0);
+	nursery_cancel(n);
+	gate_open(&g);
+	c = close_and_count(&n, ECANCELED);
+	ck_assert_int_eq(ran, 0);
+	ck_assert_int_eq(said, 1);
+	ck_assert_uint_eq(c.discarded, 1);
+	ck_assert_int_eq(nursery_close(&busy), 0);
+}
+END_TEST
+
 static int
 spawn_while_draining(struct nursery_token *t, void *arg)
 {
@@ -492,12 +527,27 @@ leave_one_open(struct nursery_token *t, void *arg)
 	return nursery_spawn(n, task_count, arg);
 }
 
+/* The same by one that has a record only since it opened that. */
+static int
+leave_one_open_late(struct nursery_token *t, void *arg)
+{
+	struct nursery *n;
+
+	(void)t;
+	if (nursery_open_child(&n, nursery_current(), NULL) != 0)
+		return ENOMEM;
+	if (nursery_self() == NULL)
+		return EIO;
+	return nursery_spawn(n, task_count, arg);
+}
+
 START_TEST(test_compute_a_nursery_left_open_is_closed)
 {
 	struct nursery *n = open_compute();
 	int ran = 0;
 
-	ck_assert_int_eq(nursery_spawn(n, leave_one_open, &ran), 0);
+	ck_assert_int_eq(nursery_spawn(n, _i == 0 ? leave_one_open :
+	    leave_one_open_late, &ran), 0);
 	ck_assert_int_eq(nursery_close(&n), ENOTEMPTY);
 	ck_assert_int_le(ran, 1);
 }
@@ -1002,6 +1052,47 @@ START_TEST(test_compute_who_blocks_in_a_forked_child_is_noticed)
 }
 END_TEST
 
+/* Until no thread wakes up time and again: the monitor, which does so a while
+ * after a place has become free, sleeps. */
+static void
+await_quiet(void)
+{
+	int64_t until = patience();
+	struct rusage before, after;
+
+	do {
+		ck_assert(nursery_now() < until);
+		(void)getrusage(RUSAGE_SELF, &before);
+		(void)nursery_sleep(NULL, nursery_after(200 * NURSERY_MS));
+		(void)getrusage(RUSAGE_SELF, &after);
+	} while (after.ru_nvcsw - before.ru_nvcsw > 4);
+}
+
+START_TEST(test_compute_who_blocks_is_noticed_when_the_monitor_has_slept)
+{
+	struct nursery_attr a = NURSERY_ATTR_INIT;
+	struct pair p = { .how = UNANNOUNCED };
+	struct nursery *n;
+	int i;
+
+	have_workers("1");
+	ck_assert_int_eq(pipe(p.fd), 0);
+	a.lane = NURSERY_COMPUTE;
+	/* Nobody helps: only the monitor can. */
+	a.flags = NURSERY_NO_HELP;
+	for (i = 0; i < 2; i++) {
+		if (i > 0)
+			await_quiet();
+		n = open_root(&a);
+		ck_assert_int_eq(nursery_spawn(n, wait_for_the_other, &p), 0);
+		ck_assert_int_eq(nursery_spawn(n, serve_the_other, &p), 0);
+		ck_assert_int_eq(nursery_close(&n), 0);
+	}
+	close(p.fd[0]);
+	close(p.fd[1]);
+}
+END_TEST
+
 /* A thread that ends leaves what it has spawned to others. */
 START_TEST(test_compute_tasks_outlive_the_thread_that_spawned_them)
 {
@@ -1043,8 +1134,10 @@ main(void)
 	tcase_add_test(c, test_compute_first_error_cancels_and_is_returned);
 	tcase_add_test(c, test_compute_report_names_the_failures);
 	tcase_add_test(c, test_compute_queued_tasks_are_discarded_at_a_cancel);
+	tcase_add_test(c, test_compute_who_is_called_off_gives_its_place_away);
 	tcase_add_test(c, test_compute_refusals);
-	tcase_add_test(c, test_compute_a_nursery_left_open_is_closed);
+	tcase_add_loop_test(c, test_compute_a_nursery_left_open_is_closed, 0,
+	    2);
 	tcase_add_test(c, test_compute_a_member_does_not_wait_for_its_own);
 	tcase_add_test(c, test_compute_a_task_can_be_asked_for);
 	tcase_add_test(c, test_compute_copies_arguments);
@@ -1064,6 +1157,8 @@ main(void)
 	tcase_add_test(c, test_compute_a_forked_child_has_a_lane_of_its_own);
 	tcase_add_test(c,
 	    test_compute_who_blocks_in_a_forked_child_is_noticed);
+	tcase_add_test(c,
+	    test_compute_who_blocks_is_noticed_when_the_monitor_has_slept);
 	tcase_add_test(c,
 	    test_compute_tasks_outlive_the_thread_that_spawned_them);
 	suite_add_tcase(s, c);
