@@ -3,7 +3,7 @@
  * Shortage.  Each public function is called with its 1st, 2nd, 3rd ...
  * request for memory, a thread or a descriptor refused, until a call comes
  * through untouched: once with that request alone refused, once with all
- * later ones, too.  Each point is tried in a process of its own, so that
+ * later ones, too, and once with each later one.  Each point is tried in a process of its own, so that
  * nothing is warm, and must have been reached.  The call gives a documented
  * code, a refused one leaves no trace, and nothing is left in the end.  A
  * function that promises to need nothing must have no point at all.
@@ -14,6 +14,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,7 +33,8 @@ static char sentinel;
 
 /* ---- refusing ---- */
 
-static int armed, calls, fail_at, lasting, hits;	/* atomic */
+/* Refused are the requests fail_at and [also_from, also_to]; from 0 on. */
+static int armed, calls, fail_at, also_from, also_to, hits;	/* atomic */
 
 static bool
 refuse(enum nur_resource r)
@@ -43,7 +45,7 @@ refuse(enum nur_resource r)
 	if (__atomic_load_n(&armed, __ATOMIC_SEQ_CST) == 0)
 		return false;
 	k = __atomic_fetch_add(&calls, 1, __ATOMIC_SEQ_CST);
-	if (k != fail_at && !(lasting && k > fail_at))
+	if (k != fail_at && (k < also_from || k > also_to))
 		return false;
 	__atomic_fetch_add(&hits, 1, __ATOMIC_SEQ_CST);
 	return true;
@@ -1574,42 +1576,65 @@ one_point(void *arg)
 	EXPECT(nothing_lives());
 	if (faults > 0)
 		return faults < NOT_REACHED ? faults : NOT_REACHED - 1;
-	return hits > 0 ? 0 : NOT_REACHED;
+	return hits > (also_from == also_to) ? 0 : NOT_REACHED;
 }
 
-static int
-points_of(int which)
+/* False: there is no such point. */
+static bool
+is_point(int which)
 {
 	struct outcome o;
 
+	run_forked(&o, one_point, &which);
+	ck_assert_msg(WIFEXITED(o.status) && (WEXITSTATUS(o.status) == 0 ||
+	    WEXITSTATUS(o.status) == NOT_REACHED),
+	    "%s: point %d, also %d to %d: status 0x%x\n%s",
+	    scenarios[which].functions, fail_at, also_from, also_to,
+	    (unsigned)o.status, o.text);
+	return WEXITSTATUS(o.status) == 0;
+}
+
+/* Each alone; or with all that come after it. */
+static int
+points_of(int which, bool lasting)
+{
 	for (fail_at = 0;; fail_at++) {
-		run_forked(&o, one_point, &which);
-		ck_assert_msg(WIFEXITED(o.status) && (WEXITSTATUS(o.status)
-		    == 0 || WEXITSTATUS(o.status) == NOT_REACHED),
-		    "%s: point %d%s: status 0x%x\n%s",
-		    scenarios[which].functions, fail_at, lasting ?
-		    " and later" : "", (unsigned)o.status, o.text);
-		if (WEXITSTATUS(o.status) == NOT_REACHED)
+		also_from = fail_at + 1;
+		also_to = lasting ? INT_MAX : fail_at;
+		if (!is_point(which))
 			return fail_at;
 	}
 }
 
+static int
+pairs_of(int which, int singles)
+{
+	int count = 0;
+
+	for (fail_at = 0; fail_at < singles; fail_at++)
+		for (also_to = fail_at + 1;; also_to++, count++) {
+			also_from = also_to;
+			if (!is_point(which))
+				break;
+		}
+	return count;
+}
+
 START_TEST(test_fault_every_point)
 {
-	int single, all;
+	int single, all, pairs;
 
 	nur_fault_hook = refuse;
-	lasting = 0;
-	single = points_of(_i);
-	lasting = 1;
-	all = points_of(_i);
+	single = points_of(_i, false);
+	all = points_of(_i, true);
+	pairs = pairs_of(_i, single);
 	nur_fault_hook = NULL;
 	if (scenarios[_i].points == SOME)
 		ck_assert(single > 0 && all > 0);
 	if (scenarios[_i].points == NONE)
 		ck_assert(single == 0 && all == 0);
-	printf("%s: %d points alone, %d with all later ones\n",
-	    scenarios[_i].functions, single, all);
+	printf("%s: %d points alone, %d with all later ones, %d pairs\n",
+	    scenarios[_i].functions, single, all, pairs);
 	fflush(stdout);
 }
 END_TEST
