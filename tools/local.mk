@@ -4,6 +4,7 @@ EXTRA_DIST += \
 	tools/check-floors \
 	tools/demo \
 	tools/fresh-machine \
+	tools/helgrind.supp \
 	tools/mutants \
 	tools/mutate \
 	tools/plant \

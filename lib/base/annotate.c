@@ -4,6 +4,8 @@
 #include "base/annotate.h"
 
 #ifdef NUR_ANNOTATE
+#include "base/sync.h"
+
 #include <valgrind/helgrind.h>
 
 #include <valgrind/drd.h>
@@ -34,5 +36,11 @@ nur_hb_atomic(const void *p, size_t n)
 {
 	VALGRIND_HG_DISABLE_CHECKING(p, n);
 	ASK_DRD(START_SUPPRESSION, p, n);
+}
+
+uint32_t
+nur_hb_load(const void *p)
+{
+	return nur_load_acquire((const uint32_t *)p);
 }
 #endif

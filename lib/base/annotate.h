@@ -25,16 +25,8 @@ void nur_hb_atomic(const void *p, size_t n)
     __attribute__((visibility("hidden")));
 
 /* The public poll of a token's level. */
-static inline __UINT32_TYPE__
-nur_hb_load(const void *p)
-{
-	__UINT32_TYPE__ v;
-
-	nur_hb_atomic(p, sizeof v);
-	v = __atomic_load_n((const __UINT32_TYPE__ *)p, __ATOMIC_ACQUIRE);
-	nur_hb_after(p);
-	return v;
-}
+__UINT32_TYPE__ nur_hb_load(const void *p)
+    __attribute__((visibility("hidden")));
 #define NURSERY_LOAD_LEVEL_(t)	nur_hb_load(t)
 #else
 #define nur_hb_before(p)	((void)(p))

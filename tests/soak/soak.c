@@ -45,7 +45,7 @@ __tsan_default_options(void)
 #define DEPTH		4
 #define BUDGET		60	/* tasks a round, times scale() */
 #define PATIENCE	60	/* seconds */
-#define MOST_BROKEN	20	/* then it makes no sense to go on */
+#define MOST_BROKEN	5	/* then it makes no sense to go on */
 
 struct figures figures;
 uint32_t progress;
