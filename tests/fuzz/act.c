@@ -341,20 +341,42 @@ token_deadline(struct actor *a, unsigned arg)
 	return true;
 }
 
-void
-read_token(struct actor *a, struct pick p)
+static enum nursery_level
+compare(struct pick p)
 {
 	enum nursery_level level, l;
 	long begun = ref_begin();
 	int code;
 
 	level = nursery_token_level(p.t);
-	say(a, "token %d is at %d", p.id, (int)level);
 	ref_level(p.id, begun, level);
 	for (l = NURSERY_DRAIN; l <= NURSERY_ABORT; l++) {
 		begun = ref_begin();
 		code = nursery_token_cause(p.t, l, NULL);
 		raise_seen(ref_cause(p.id, begun, l, code));
+	}
+	return level;
+}
+
+void
+read_token(struct actor *a, struct pick p)
+{
+	enum nursery_level level = compare(p);
+
+	say(a, "token %d is at %d", p.id, (int)level);
+}
+
+/* All that can be asked, after each step. */
+static void
+compare_all(struct actor *a)
+{
+	struct pick p;
+	int i;
+
+	for (i = 0; i < a->helds; i++) {
+		p = (struct pick){ a->held[i].t, a->held[i].id };
+		(void)compare(p);
+		ref_deadline(p.id, nursery_token_deadline(p.t));
 	}
 }
 
@@ -621,8 +643,11 @@ actor_run(struct actor *a, const struct call_at *calls, int count)
 {
 	int i;
 
-	for (i = 0; i < count && !a->returned && !is_full(); i++)
+	for (i = 0; i < count && !a->returned && !is_full(); i++) {
 		act_or_prepare(a, &calls[i]);
+		if (ref_is_alone())
+			compare_all(a);
+	}
 }
 
 void

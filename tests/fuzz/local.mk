@@ -1,6 +1,7 @@
 # Sequences of calls on the deterministic machine, compared with a reference:
 # tests/fuzz/README.md.
 EXTRA_DIST += tests/fuzz/README.md tests/fuzz/build-libfuzzer \
+	tests/fuzz/fuzz_entry.c \
 	tests/fuzz/corpus
 
 if HAVE_MODEL

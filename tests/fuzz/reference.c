@@ -38,6 +38,12 @@ ref_alone(bool alone)
 	ref.alone = alone;
 }
 
+bool
+ref_is_alone(void)
+{
+	return ref.alone;
+}
+
 #define FULL(count, limit)	((count) > (limit) - (limit) / 4)
 bool
 ref_is_full(void)
@@ -254,8 +260,8 @@ comes_second(const struct ref_raise *r, int t, unsigned level)
 
 	for (o = ref.raise; o < ref.raise + ref.raises; o++)
 		if (o != r && !o->maybe && o->end < r->begin && joined <
-		    o->begin && ref_hears(t, o->token, o->level, REF_AT_LEAST) >=
-		    level)
+		    o->begin && ref_hears(t, o->token, o->level,
+		    REF_AT_LEAST) >= level)
 			return true;
 	return false;
 }
@@ -556,8 +562,9 @@ check_callbacks(long by)
 	const struct ref_callback *c;
 
 	for (c = ref.callback; c < ref.callback + ref.callbacks; c++)
-		if (!c->ran && !c->running && !c->refused && c->removed == REF_NEVER &&
-		    c->removing == 0 && must_have_run(c, by))
+		if (!c->ran && !c->running && !c->refused &&
+		    c->removed == REF_NEVER && c->removing == 0 &&
+		    must_have_run(c, by))
 			model_fail("callback %d has not run when the raise "
 			    "returns", (int)(c - ref.callback));
 }
@@ -608,7 +615,8 @@ void
 ref_level_below(int cb, long begun, int below, enum nursery_level level)
 {
 	const struct ref_callback *c = &ref.callback[cb];
-	unsigned must = ref_hears(below, c->token, (unsigned)c->level, REF_AT_LEAST);
+	unsigned must = ref_hears(below, c->token, (unsigned)c->level,
+	    REF_AT_LEAST);
 
 	if (level < must)
 		model_fail("token %d is at level %u when callback %d runs, "

@@ -25,6 +25,7 @@ void ref_reset(void);
 void ref_end(void);
 /* There is one thread, and no task: whatever has returned is all there is. */
 void ref_alone(bool alone);
+bool ref_is_alone(void);
 /* No room for much more. */
 bool ref_is_full(void);
 

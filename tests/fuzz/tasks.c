@@ -423,7 +423,8 @@ act_spawn(struct actor *a, enum call how, unsigned arg)
 	struct job *j = &jobs[job_count];
 	int rc;
 
-	if (in.n == NULL || job_count == JOBS || eng->threads >= MODEL_THREADS - 4 ||
+	if (in.n == NULL || job_count == JOBS ||
+	    eng->threads >= MODEL_THREADS - 4 ||
 	    (how == SPAWN_HANDLE && a->handles == HANDLES))
 		return false;
 	j->in = in;
