@@ -532,8 +532,8 @@ ref_callback(int t, enum nursery_level level)
 	return ref.callbacks++;
 }
 
-/* All raises that may have had it to run are over, and one there was.  One to
- * a lower level may have it in its hands when a higher one comes by. */
+/* All raises that may have had it to run are over, and one there was.  Raises
+ * that meet leave each other what they find: any from above may have it. */
 static bool
 must_have_run(const struct ref_callback *c, long by)
 {
@@ -544,9 +544,10 @@ must_have_run(const struct ref_callback *c, long by)
 	if (c->end > by)
 		return false;
 	for (r = ref.raise; r < ref.raise + ref.raises; r++) {
-		most = ref_hears(c->token, r->token, r->level, REF_AT_MOST);
-		if (!possible(r, by) || most == 0)
+		if (!possible(r, by) || ref_hears(c->token, r->token,
+		    NURSERY_ABORT, REF_CAUSE) == 0)
 			continue;
+		most = ref_hears(c->token, r->token, r->level, REF_AT_MOST);
 		least = ref_hears(c->token, r->token, r->level, REF_AT_LEAST);
 		/* A shield is ending: then it is the timer thread's. */
 		if (r->end > by || least < most)
