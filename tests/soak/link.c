@@ -585,8 +585,8 @@ taker_over(struct item *it)
 		(void)nursery_token_cancel(l->t);
 }
 
-static const struct task_role role_giver = { give, giver_over };
-static const struct task_role role_taker = { take, taker_over };
+static const struct task_role role_giver = { give, giver_over, false };
+static const struct task_role role_taker = { take, taker_over, false };
 
 /* ---- from the nursery ---- */
 

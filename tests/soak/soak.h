@@ -95,7 +95,7 @@ struct book {
 	bool reports;		/* has an on_done */
 	int policy;
 	/* atomic */
-	uint32_t closed, inside, reported, reporting;
+	uint32_t closed, inside, services, reported, reporting;
 	struct item *items;	/* atomic */
 	/* the opener's */
 	struct link *links;
@@ -122,6 +122,7 @@ struct item {
 struct task_role {
 	int (*fn)(struct nursery_token *t, struct item *it, struct rng *r);
 	void (*over)(struct item *it);
+	bool serves;		/* as a service */
 };
 
 extern struct round {

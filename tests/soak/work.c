@@ -36,6 +36,7 @@ run_item(struct nursery_token *t, struct item *it)
 
 	rng_init(&r, it->seed);
 	atom_add(&progress, 1);
+	atom_add(&b->services, it->role->serves);
 	atom_add(&b->inside, 1);
 	atom_add(&it->runs, 1);
 	check_alive(b, "a task begins");
@@ -47,6 +48,8 @@ run_item(struct nursery_token *t, struct item *it)
 	it->outcome = rc;
 	check_alive(b, "a task ends");
 	atom_add(&b->inside, UINT32_MAX);
+	if (it->role->serves)
+		atom_add(&b->services, UINT32_MAX);
 	atom_add(&progress, 1);
 	return rc;
 }
@@ -381,22 +384,36 @@ work(struct nursery_token *t, struct item *it, struct rng *r)
 	return told_to_stop(t) && once_in(r, 2) ? ECANCELED : 0;
 }
 
-const struct task_role role_work = { work, NULL };
+const struct task_role role_work = { work, NULL, false };
+
+/* Told to stop: no other task is left, unless it was an abort. */
+static void
+check_alone(const struct nursery_token *t, const struct book *b)
+{
+	uint32_t services = atom_get(&b->services);
+	uint32_t inside = atom_get(&b->inside);
+
+	/* Nothing is said of a moment when another service comes or goes. */
+	if (nursery_token_level(t) < NURSERY_ABORT && inside > services &&
+	    atom_get(&b->services) == services)
+		broken(RETURNS, "a service is stopped beside %u tasks",
+		    inside - services);
+}
 
 static int
 serve(struct nursery_token *t, struct item *it, struct rng *r)
 {
-	(void)it;
 	if (once_in(r, 2))
 		check_wait("nursery_sleep", nursery_sleep(t, NURSERY_NEVER),
 		    t, NURSERY_NEVER);
 	else
 		check_wait("nursery_token_wait", nursery_token_wait(t,
 		    NURSERY_NEVER), t, NURSERY_NEVER);
+	check_alone(t, it->book);
 	return told_to_stop(t) && once_in(r, 2) ? ECANCELED : 0;
 }
 
-static const struct task_role role_service = { serve, NULL };
+static const struct task_role role_service = { serve, NULL, true };
 
 void
 spawn_service(struct book *b, struct rng *r)
