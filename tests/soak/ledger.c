@@ -119,7 +119,8 @@ item_new(struct book *b, const struct task_role *role, void *what,
 
 /* What the items say. */
 struct sums {
-	uint64_t accepted, unsure, ran, succeeded, failed, cancelled, dropped;
+	uint64_t accepted, unsure, succeeded, failed, cancelled, dropped;
+	uint64_t won;		/* successes, not of services */
 };
 
 static void
@@ -152,14 +153,14 @@ sum_up(const struct item *it, struct sums *s)
 	if (!it->accepted && !ran)
 		return;
 	s->accepted++;
-	s->ran += ran;
 	s->dropped += !ran;
 	s->succeeded += ran && it->outcome == 0;
+	s->won += ran && it->outcome == 0 && !it->role->serves;
 	s->cancelled += ran && it->outcome == ECANCELED;
 	s->failed += ran && it->outcome != 0 && it->outcome != ECANCELED;
 }
 
-static bool
+bool
 is_own_code(int rc)
 {
 	size_t i;
@@ -216,6 +217,10 @@ verify_book(const struct book *b)
 		    (unsigned long long)s.failed);
 	if (is_own_code(b->rc) && s.failed == 0)
 		broken(COUNTS, "close says %d, and no task has failed", b->rc);
+	if (is_own_code(b->rc) && b->policy == NURSERY_FIRST_SUCCESS && s.won >
+	    0)
+		broken(RETURNS, "close says %d, and a task has succeeded",
+		    b->rc);
 	atom_add(&figures.tasks, (uint32_t)s.accepted);
 }
 

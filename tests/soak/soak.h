@@ -147,6 +147,8 @@ unsigned patience(void);
 struct book *book_new(struct book *outer, unsigned depth);
 struct item *item_new(struct book *b, const struct task_role *role,
     void *what, uint64_t seed);
+/* Whether it is an error that only tasks return. */
+bool is_own_code(int rc);
 /* When all of the round have ended; frees all books. */
 void books_verify(void);
 /* Once, before the first round. */

@@ -253,8 +253,21 @@ check_close(const struct book *b, const struct nursery_attr *a)
 	else if (b->rc == ETIMEDOUT && (a == NULL || a->deadline == 0))
 		broken(RETURNS, "a close says ETIMEDOUT without a deadline");
 	else if (b->rc != 0 && b->rc != ECANCELED && b->rc != ETIMEDOUT &&
-	    (b->rc < 1001 || b->rc > 1004))
+	    !is_own_code(b->rc))
 		broken(RETURNS, "a close says %d", b->rc);
+}
+
+static void
+read_report(struct book *b, struct nursery_report *report)
+{
+	struct nursery_result first = NURSERY_RESULT_INIT;
+
+	b->counted = nursery_report_counts(report, &b->counts) == 0;
+	if (is_own_code(b->rc) && (nursery_report_failure(report, 0, &first)
+	    != 0 || first.code != b->rc))
+		broken(RETURNS, "close says %d, the first failure was %d",
+		    b->rc, first.code);
+	nursery_report_free(report);
 }
 
 static int
@@ -290,10 +303,8 @@ close_book(struct book *b, const struct nursery_attr *a, struct rng *r)
 		broken(LATE, "%u tasks run after the close",
 		    atom_get(&b->inside));
 	check_close(b, a);
-	if (c.report != NULL) {
-		b->counted = nursery_report_counts(c.report, &b->counts) == 0;
-		nursery_report_free(c.report);
-	}
+	if (c.report != NULL)
+		read_report(b, c.report);
 	if (n != NULL)
 		knock_at_closed(n);
 	links_verify(b);
