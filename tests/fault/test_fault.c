@@ -1780,6 +1780,56 @@ START_TEST(test_fault_join_of_a_task_left_without_a_thread_runs_it)
 }
 END_TEST
 
+/* The one who would have gone on with the queue leaves; the cancel comes while
+ * a thread for it is being refused. */
+static bool
+cancel_and_refuse(enum nur_resource r)
+{
+	if (r != NUR_RES_THREAD)
+		return false;
+	nursery_cancel(crowded);
+	refused++;
+	return true;
+}
+
+static int
+exit_when_told(struct nursery_token *t, void *told)
+{
+	(void)t;
+	while (counted(told) == 0)
+		sched_yield();
+	pthread_exit(NULL);
+}
+
+static int
+cancel_one_without_a_thread(void *unused)
+{
+	struct nursery_attr a = NURSERY_ATTR_INIT;
+	int ran = 0, told = 0;
+
+	(void)unused;
+	a.policy = NURSERY_COLLECT;	/* its exit cancels nobody */
+	a.max_running = 1;
+	EXPECT(nursery_open(&crowded, &a) == 0);
+	EXPECT(nursery_spawn(crowded, exit_when_told, &told) == 0);
+	EXPECT(nursery_spawn(crowded, task_count, &ran) == 0);
+	nur_fault_hook = cancel_and_refuse;
+	count_up(&told);
+	EXPECT(nursery_close(&crowded) != 0);
+	nur_fault_hook = NULL;
+	EXPECT(ran == 0 && refused == 1);
+	return faults;
+}
+
+START_TEST(test_fault_cancelled_task_without_a_thread_is_discarded)
+{
+	struct outcome o;
+
+	run_forked(&o, cancel_one_without_a_thread, NULL);
+	assert_good(&o);
+}
+END_TEST
+
 /* ---- tasks that may run in the spawner ---- */
 
 struct inline_run {
@@ -2101,6 +2151,8 @@ main(void)
 	tcase_add_test(c, test_fault_task_behind_a_refused_one_runs);
 	tcase_add_test(c,
 	    test_fault_join_of_a_task_left_without_a_thread_runs_it);
+	tcase_add_test(c,
+	    test_fault_cancelled_task_without_a_thread_is_discarded);
 	tcase_add_test(c, test_fault_task_that_may_runs_in_the_spawner);
 	tcase_add_test(c, test_fault_inline_task_knows_the_one_around_it);
 	tcase_add_test(c,
