@@ -48,6 +48,36 @@ churn(struct nursery_token *t, void *arg)
 	return rc == 0 ? 0 : ECANCELED;
 }
 
+static void
+nothing(void *arg)
+{
+	(void)arg;
+}
+
+/* Runs callbacks all the time: of many at once, so that their lock is held
+ * again and again. */
+static int
+churn_callbacks(struct nursery_token *t, void *arg)
+{
+	struct nursery_callback cb[16];
+	struct nursery_token *kid;
+	unsigned i;
+
+	(void)arg;
+	while (!nursery_token_is_cancelled(t)) {
+		if (nursery_token_new(&kid, t) != 0)
+			return ENOMEM;
+		for (i = 0; i < 16; i++)
+			(void)nursery_token_on_cancel(kid, &cb[i], nothing,
+			    NULL);
+		(void)nursery_token_cancel(kid);
+		for (i = 0; i < 16; i++)
+			nursery_callback_remove(&cb[i]);
+		nursery_token_unref(kid);
+	}
+	return ECANCELED;
+}
+
 /* In the child, which has 20 seconds for it: exit status 0 if all is well. */
 static int
 work_in_child(void)
@@ -91,6 +121,8 @@ START_TEST(test_fork_in_the_middle_of_work)
 
 	for (i = 0; i < at_work(3); i++)
 		ck_assert_int_eq(nursery_spawn(n, churn, &ran), 0);
+	for (i = 0; i < at_work(2); i++)
+		ck_assert_int_eq(nursery_spawn(n, churn_callbacks, NULL), 0);
 	for (i = 0; i < rounds(100); i++) {
 		pid = fork();
 		ck_assert_int_ge(pid, 0);
