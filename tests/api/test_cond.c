@@ -7,6 +7,7 @@
 #include "storm.h"
 #include "tasks.h"
 
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -536,6 +537,50 @@ START_TEST(test_cond_canceller_may_hold_the_mutex)
 }
 END_TEST
 
+static int
+count_threads(void)
+{
+	DIR *d = opendir("/proc/self/task");
+	int n = 0;
+
+	ck_assert_ptr_nonnull(d);
+	while (readdir(d) != NULL)
+		n++;
+	closedir(d);
+	return n;
+}
+
+static void *
+give_one_late(void *place)
+{
+	(void)nursery_sleep(NULL, nursery_after(SOON));
+	serve(place);
+	return NULL;
+}
+
+/* The thread that wakes them goes when it has had nothing to do for long. */
+START_TEST(test_cond_needs_no_thread_when_nobody_waits)
+{
+	struct nursery_token *t = new_token(NULL);
+	int before = count_threads();
+	int64_t until;
+	struct place p;
+	pthread_t id;
+
+	place_init(&p, 0);
+	id = start_thread(give_one_late, &p);
+	ck_assert_int_eq(wait_cond(&p, t, NURSERY_NEVER), 0);
+	(void)end_thread(id);
+	until = patience();
+	while (count_threads() > before) {
+		ck_assert(nursery_now() < until);
+		(void)nursery_sleep(NULL, nursery_after(SOON));
+	}
+	nursery_token_unref(t);
+	place_fini(&p);
+}
+END_TEST
+
 /* A past deadline lets the mutex go for a moment, as the C library's wait
  * does; a mutex that is not held is an error of the mutex. */
 START_TEST(test_cond_errors_of_the_mutex_pass_through)
@@ -690,6 +735,7 @@ main(void)
 	    test_wait_causes_no_wake_up_while_no_cancel_is_pending, 0,
 	    WAITS);
 	tcase_add_test(c, test_cond_canceller_may_hold_the_mutex);
+	tcase_add_test(c, test_cond_needs_no_thread_when_nobody_waits);
 	tcase_add_test(c, test_cond_errors_of_the_mutex_pass_through);
 	tcase_add_test(c, test_cond_death_of_the_owner_passes_through);
 	tcase_add_test(c, test_cond_of_any_kind_has_its_deadline);
