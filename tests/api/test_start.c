@@ -283,6 +283,29 @@ START_TEST(test_start_in_a_full_nursery_gives_the_place_away)
 }
 END_TEST
 
+/* A spawn_by that is earlier than the deadline counts. */
+START_TEST(test_start_waits_for_room_until_spawn_by)
+{
+	struct nursery_task_attr a = NURSERY_TASK_ATTR_INIT;
+	struct ready r = { 0 };
+	struct nursery *n = open_limited(1, 1);
+	struct gate g;
+	int ran = 0;
+
+	gate_init(&g);
+	ck_assert_int_eq(nursery_spawn(n, task_at_gate, &g), 0);
+	gate_await(&g, 1);
+	ck_assert_int_eq(nursery_spawn(n, task_count, &ran), 0);
+	a.spawn_by = nursery_after(NURSERY_MS);
+	ck_assert_int_eq(nursery_start(n, &a, get_ready, &r, NULL,
+	    NURSERY_NEVER), ETIMEDOUT);
+	gate_open(&g);
+	ck_assert_int_eq(nursery_close(&n), 0);
+	ck_assert_int_eq(r.ran, 0);
+	ck_assert_int_eq(ran, 1);
+}
+END_TEST
+
 /* ---- refused: always taken ---- */
 
 START_TEST(test_start_takes_the_argument_whatever_it_returns)
@@ -423,6 +446,7 @@ main(void)
 	    test_start_discards_what_never_ran_at_the_deadline, 0, 2);
 	tcase_add_test(c, test_start_in_a_full_nursery_gives_the_place_away);
 	tcase_add_test(c, test_start_takes_the_argument_whatever_it_returns);
+	tcase_add_test(c, test_start_waits_for_room_until_spawn_by);
 	tcase_add_test(c, test_start_in_an_inherited_nursery_is_eownerdead);
 	tcase_add_test(c, test_start_of_a_service);
 	tcase_add_test(c, test_start_of_a_final_task_after_the_cancel);
