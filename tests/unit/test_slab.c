@@ -233,6 +233,22 @@ START_TEST(test_slab_knows_what_was_made_before_a_fork)
 }
 END_TEST
 
+/* As under a sanitizer, which is to see each use of what has gone. */
+START_TEST(test_slab_no_token_is_kept_where_nothing_is_kept_ready)
+{
+	struct nursery_token *t, *k;
+	bool kept = nur_keep_ready;
+
+	nur_keep_ready = false;
+	ck_assert_int_eq(nursery_token_new(&t, NULL), 0);
+	ck_assert_int_eq(nursery_token_new(&k, t), 0);
+	nursery_token_unref(k);
+	ck_assert_uint_eq(nur_thr_self()->vacant.count, 0);
+	nursery_token_unref(t);
+	nur_keep_ready = kept;
+}
+END_TEST
+
 #ifdef NUR_ASAN
 static int
 use_after_put(void *unused)
@@ -271,6 +287,8 @@ main(void)
 	tcase_add_test(c,
 	    test_slab_magazine_of_a_thread_that_ends_is_given_back);
 	tcase_add_test(c, test_slab_knows_what_was_made_before_a_fork);
+	tcase_add_test(c,
+	    test_slab_no_token_is_kept_where_nothing_is_kept_ready);
 #ifdef NUR_ASAN
 	tcase_add_test(c, test_slab_use_after_put_is_caught);
 #endif
