@@ -6,6 +6,8 @@
  */
 #include "tasks.h"
 
+#include "base/sys.h"
+#include "base/thr.h"
 #include "token/timer.h"
 
 #include <dirent.h>
@@ -328,6 +330,27 @@ START_TEST(test_timer_reserve_makes_room_for_many)
 }
 END_TEST
 
+/* A cancel that came as an earlier wait ended may ring in the next one: that
+ * goes on until its own deadline. */
+START_TEST(test_timer_deadline_of_a_poll_outlives_a_late_ring)
+{
+	struct nursery_token *t = new_token(NULL);
+	struct pollfd p = { .events = POLLIN };
+	int64_t deadline;
+	int fds[2];
+
+	ck_assert_int_eq(pipe(fds), 0);
+	p.fd = fds[0];
+	nur_eventfd_ring(nur_thr_wake_fd(nur_thr_self()));
+	deadline = nursery_after(20 * NURSERY_MS);
+	ck_assert_int_eq(nursery_poll(t, &p, 1, deadline), 0);
+	ck_assert_int_ge(nursery_now(), deadline);
+	close(fds[0]);
+	close(fds[1]);
+	nursery_token_unref(t);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -347,6 +370,8 @@ main(void)
 	}
 	tcase_add_test(c, test_timer_sweeps_what_was_disarmed);
 	tcase_add_test(c, test_timer_reserve_makes_room_for_many);
+	tcase_add_test(c,
+	    test_timer_deadline_of_a_poll_outlives_a_late_ring);
 	suite_add_tcase(s, c);
 	announce_seed("test_timer");
 	return run_suite(s);
