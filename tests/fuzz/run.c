@@ -3,10 +3,9 @@
 #include "config.h"
 
 #include "fuzz.h"
+#include "scenario.h"
 
 #include "base/thr.h"
-#include "scope/nursery.h"
-#include "token/token.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,24 +22,6 @@ bool
 is_full(void)
 {
 	return ref_is_full() || eng->threads > MODEL_THREADS - 3;
-}
-
-/* ---- what must hold at the end of every run ---- */
-
-static void
-thread_end(void)
-{
-	struct nur_thr *self = nur_tls_get();
-
-	if (self != NULL)
-		nur_thr_ends(self);
-}
-
-static void
-nothing_lives(void)
-{
-	MODEL_ASSERT(nur_token_live() == 0);
-	MODEL_ASSERT(nur_nurseries_open() == 0);
 }
 
 /* ---- the threads ---- */
@@ -132,7 +113,7 @@ body(void)
 	nursery_channel_free(channel);
 	ref_end();
 	/* What it keeps ready may have a deadline: the timer thread stays. */
-	thread_end();
+	model_thread_ends();
 	nur_tls_set(NULL);
 }
 
@@ -149,8 +130,8 @@ config_of(const uint8_t *bytes, size_t size)
 	c.early = program.early;
 	c.bytes = program.choices;
 	c.byte_count = program.choice_count;
-	c.thread_end = thread_end;
-	c.after = nothing_lives;
+	c.thread_end = model_thread_ends;
+	c.after = model_nothing_lives;
 	return c;
 }
 

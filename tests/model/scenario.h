@@ -33,6 +33,9 @@ extern const struct scenario token_scenarios[], join_scenarios[],
 /* Of sys_model.c. */
 bool model_eventfd_is_readable(int fd);
 bool model_eventfd_is_open(int fd);
+void model_thread_ends(void);
+/* What must hold at the end of every run. */
+void model_nothing_lives(void);
 /* A token that there must be. */
 struct nursery_token *new_token(struct nursery_token *parent);
 /* Unless it is cancelled, the run fails. */

@@ -274,3 +274,21 @@ nur_rank_assert_none(const char *where)
 		model_fail("%s", where);
 }
 #endif
+
+/* ---- the ends of a thread and of a run ---- */
+
+void
+model_thread_ends(void)
+{
+	struct nur_thr *self = nur_tls_get();
+
+	if (self != NULL)
+		nur_thr_ends(self);
+}
+
+void
+model_nothing_lives(void)
+{
+	MODEL_ASSERT(nur_token_live() == 0);
+	MODEL_ASSERT(nur_nurseries_open() == 0);
+}

@@ -23,10 +23,8 @@
 #include "config.h"
 
 #include "base/check.h"
-#include "base/thr.h"
+#include "base/slab.h"
 #include "scenario.h"
-#include "scope/nursery.h"
-#include "token/token.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,24 +51,6 @@ static const struct scenario *const families[] = {
 	private_scenarios
 };
 #define FAMILIES	(sizeof families / sizeof families[0])
-
-/* ---- what must hold at the end of every run ---- */
-
-static void
-thread_end(void)
-{
-	struct nur_thr *self = nur_tls_get();
-
-	if (self != NULL)
-		nur_thr_ends(self);
-}
-
-static void
-nothing_lives(void)
-{
-	MODEL_ASSERT(nur_token_live() == 0);
-	MODEL_ASSERT(nur_nurseries_open() == 0);
-}
 
 /* ---- one scenario ---- */
 
@@ -100,8 +80,8 @@ config_of(const struct scenario *s)
 	if (c.mode != MODEL_DFS && c.max_executions == 0)
 		c.max_executions = 100000;
 	c.replay = options.replay;
-	c.thread_end = thread_end;
-	c.after = nothing_lives;
+	c.thread_end = model_thread_ends;
+	c.after = model_nothing_lives;
 	return c;
 }
 
