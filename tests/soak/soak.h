@@ -6,7 +6,8 @@
  *	tree.c		nurseries: opened, filled, told to stop, closed
  *	work.c		tasks: what one does, how one is spawned
  *	play.c		what a task does with tokens
- *	link.c		tasks that pass bytes, items and tickets to each other
+ *	link.c		tasks that pass something to each other: bytes in
+ *			stream.c, items in channel.c, tickets.c
  *	outside.c	threads of the application, signals, dumps
  *	forks.c		children in the middle of it
  *	ledger.c	what was seen, and whether it may be so
