@@ -496,18 +496,19 @@ park_begins(struct nur_thr *self, bool searched)
 	return sets;
 }
 
-/* L3: the one who is about to sleep looks again; true: he has been called, or
- * calls himself. */
+/* L3: the one who is about to sleep looks again; true: he calls himself.  If
+ * he was given something meanwhile, another one is called for what lies. */
 static bool
 called_after_all(struct nur_thr *self)
 {
-	bool called;
+	bool call, called;
 
 	nur_heavy_barrier();
 	if (!await_work())
 		return false;
 	nur_lock(&nur_lane_lock);
-	called = nur_load_relaxed(&nur_lane_call) != 0 && !self->called;
+	call = nur_load_relaxed(&nur_lane_call) != 0;
+	called = call && !self->called;
 	if (called) {
 		nur_list_remove(&self->idle);
 		parked_count--;
@@ -518,6 +519,8 @@ called_after_all(struct nur_thr *self)
 		places_changed_locked();
 	}
 	nur_unlock(&nur_lane_lock);
+	if (call && !called)
+		nur_lane_answer(NULL);
 	return called;
 }
 

@@ -679,6 +679,37 @@ lane_place_is_left(void)
 	close_with_marks(3);
 }
 
+/* A job as long as another one has not run; it does not block. */
+static int
+last_till_the_gate(struct nursery_token *token, void *arg)
+{
+	(void)token;
+	await_gate();
+	++*(int *)arg;
+	return 0;
+}
+
+static void
+spawn_a_long_one(void *handle)
+{
+	MODEL_ASSERT(nursery_spawn(handle, last_till_the_gate, &marks[1]) == 0);
+	nursery_unref(handle);
+}
+
+/* Two push while the only worker goes to sleep; it gets the job of one of
+ * them, and there is a place for the other's. */
+static void
+lane_given_and_another_lies(void)
+{
+	struct model_thread *t;
+
+	open_with(NURSERY_NO_HELP);
+	t = model_start(spawn_a_long_one, nursery_ref(n));
+	MODEL_ASSERT(nursery_spawn(n, open_the_gate, &marks[0]) == 0);
+	model_join(t);
+	close_with_marks(2);
+}
+
 static int
 await_and_spawn(struct nursery_token *token, void *arg)
 {
@@ -939,6 +970,8 @@ const struct scenario deque_scenarios[] = {
 	{ "lane-place-is-given-away", lane_place_is_given_away, { 0 },
 	    { NULL }, 1, 1 },
 	{ "lane-place-is-left", lane_place_is_left, { 0 }, { NULL }, 1, 1 },
+	{ "lane-given-and-another-lies", lane_given_and_another_lies, { 0 },
+	    { NULL }, 1, 2 },
 	{ "lane-queue-is-left", lane_queue_is_left, { 0 },
 	    { "worker ran it" }, 1, 1 },
 	{ "lane-looked-at", lane_looked_at, { 0 }, { NULL }, 1, 1 },
