@@ -981,7 +981,7 @@ const struct scenario deque_scenarios[] = {
 	{ "lane-shortage", lane_shortage, { .faults = 1 },
 	    { "enough", "short" }, 1, 1 },
 	{ "lane-two-begin", lane_two_begin, { .faults = 1 },
-	    { "refused" }, 1, 2 },
+	    { "refused" }, 1, 1 },
 	{ "lane-shortage-and-block", lane_shortage_and_block,
 	    { .faults = 1 }, { NULL }, 1, 1 },
 	{ NULL, NULL, { 0 }, { NULL }, 0, 0 }
