@@ -103,7 +103,8 @@ libnursery_la_LIBADD = libnursery-core.la
 libnursery_la_DEPENDENCIES = libnursery-core.la $(top_srcdir)/lib/nursery.map
 libnursery_la_LDFLAGS = $(AM_LDFLAGS) -version-info 0:0:0 \
 	-Wl,--version-script=$(top_srcdir)/lib/nursery.map -Wl,-z,nodelete -Wl,-Bsymbolic-functions
-EXTRA_DIST += lib/nursery.map
+EXTRA_DIST += lib/nursery.map lib/base/park.pml lib/sched/lane_call.pml \
+	lib/token/token_wait.pml lib/token/token_word.pml
 
 include_HEADERS = include/nursery.h
 nurseryincludedir = $(includedir)/nursery

@@ -10,6 +10,7 @@ EXTRA_DIST += \
 	tools/plant \
 	tools/plot-bench \
 	tools/soak \
+	tools/spin-check \
 	tools/test-counts \
 	tools/variants.sh
 # For programs that use the library, too.
