@@ -9,7 +9,7 @@ top=$PWD
 jobs=$(nproc)
 # A variant that hangs must not hang the rest, and a slow
 # machine must not be taken for one that hangs.
-limit=1500
+limit=2400
 
 # Name, Debian packages beyond those of quickstart, what it shows.
 table() {
