@@ -969,7 +969,7 @@ const struct scenario deque_scenarios[] = {
 	    { "refused", "ran", "discarded" }, 1, 2 },
 	{ "lane-place-is-given-away", lane_place_is_given_away, { 0 },
 	    { NULL }, 1, 1 },
-	{ "lane-place-is-left", lane_place_is_left, { 0 }, { NULL }, 1, 1 },
+	{ "lane-place-is-left", lane_place_is_left, { 0 }, { NULL }, 0, 1 },
 	{ "lane-given-and-another-lies", lane_given_and_another_lies, { 0 },
 	    { NULL }, 1, 2 },
 	{ "lane-queue-is-left", lane_queue_is_left, { 0 },
